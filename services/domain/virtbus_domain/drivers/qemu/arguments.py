@@ -1,0 +1,73 @@
+"""QEMU's argument list, written so that no string of a user can become an option.
+
+An argument list is no shell text, so the only danger is inside one argument: QEMU splits many of them at commas. All
+that has JSON syntax (``-blockdev``, ``-device``, ``-netdev``, ``-object``) is written as JSON. The rest goes through
+``keyed``, the one place that doubles commas, which is QEMU's own escape.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+
+
+class Null(Enum):
+    """JSON's null as a value, since None stands for a value that is absent."""
+
+    NULL = None
+
+
+Scalar = str | int | bool
+Json = Scalar | None | Null | Mapping[str, "Json"]
+
+
+def unsupported(path: str) -> LibvirtError:
+    """The refusal of what we would have to pretend: ``path`` is where it stands in the document."""
+    return LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, f"{path} is not supported by the QEMU driver",
+                        domain=c.VIR_FROM_QEMU)
+
+
+def escape(value: Scalar) -> str:
+    """A value inside a comma-separated argument: commas doubled, yes and no as QEMU's on and off."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value).replace(",", ",,")
+
+
+class Arguments:
+    """An argument list in the making. ``NUL`` cannot stand in an argument and is refused."""
+
+    def __init__(self, program: str) -> None:
+        self.list = [_argument(program)]
+
+    def plain(self, option: str, value: str | None = None) -> None:
+        """An option whose value QEMU takes as it is, such as a kernel's path."""
+        self.list.append(option)
+        if value is not None:
+            self.list.append(_argument(value))
+
+    def keyed(self, option: str, first: str | None = None, /, **values: Scalar | None) -> None:
+        """An option of the form "first,key=value": absent values are left out; ``_`` in a key stands for ``-``."""
+        parts = [] if first is None else [escape(first)]
+        parts += [f"{key.replace('_', '-')}={escape(value)}" for key, value in values.items() if value is not None]
+        self.plain(option, ",".join(parts))
+
+    def json(self, option: str, **values: Json) -> None:
+        """An option with JSON syntax: as for ``keyed``, absent values are left out, at every depth."""
+        self.plain(option, json.dumps(_present(values), separators=(",", ":"), ensure_ascii=False))
+
+
+def _present(value: Json) -> object:
+    if isinstance(value, Mapping):
+        return {key.replace("_", "-"): _present(item) for key, item in value.items() if item is not None}
+    return None if value is Null.NULL else value
+
+
+def _argument(value: str) -> str:
+    if "\0" in value:
+        raise LibvirtError(c.VIR_ERR_XML_ERROR, f"NUL character in {value!r}", domain=c.VIR_FROM_QEMU)
+    return value

@@ -1,0 +1,35 @@
+"""libvirt's domain XML: text to model and back, and the passes that make a definition complete.
+
+``parse_domain`` reads what a client sent, ``normalise`` fills in what libvirt fills in when it defines a domain, and
+``format_domain`` writes the document that clients get. The models are in files named after what they describe.
+"""
+
+from __future__ import annotations
+
+from virtbus_shared import constants as c
+from virtbus_shared.service.xml import Document
+from virtbus_shared.service.xml_lines import Output
+
+from virtbus_domain.xml.chardev import Chardev
+from virtbus_domain.xml.disk import Disk
+from virtbus_domain.xml.domain import Devices, Domain, Os
+from virtbus_domain.xml.interface import Interface
+from virtbus_domain.xml.normalise import drop_runtime, normalise
+
+__all__ = ["Chardev", "Devices", "Disk", "Domain", "Interface", "Os", "drop_runtime", "format_domain", "normalise",
+           "parse_domain"]
+
+_DOMAIN = Document(Domain, "domain", "domain_definition", c.VIR_FROM_DOMAIN)
+
+
+def parse_domain(text: str) -> Domain:
+    """The domain that a document describes, without any defaults.
+
+    Raises ``LibvirtError``: not well formed, another root element, a value that libvirt refuses; with its path.
+    """
+    return _DOMAIN.parse(text)
+
+
+def format_domain(domain: Domain, *, live: bool, secure: bool = False) -> str:
+    """The document of a domain: ``live`` with id, aliases and host names; ``secure`` with passwords."""
+    return _DOMAIN.format(domain, (Output.LIVE if live else Output.INACTIVE) | (Output.SECURE if secure else 0))

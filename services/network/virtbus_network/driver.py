@@ -1,0 +1,76 @@
+"""What a driver is to the network service. Its methods carry the names of the rows they serve."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from virtbus_network.object import KIND, NetworkObject
+from virtbus_network.xml import Network, complete_network, parse_network
+from virtbus_shared import constants as c
+from virtbus_shared.api import network as api
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.change import Change
+from virtbus_shared.service.driver import Driver, DriverHost
+from virtbus_shared.service.objects import Registry
+
+
+def emit(change: Change, network: NetworkObject, event: int) -> None:
+    """Record a lifecycle event."""
+    change.event(api.LIFECYCLE, api.LifecycleBody(network=network.reference, event=event, detail=0))
+
+
+class NetworkDriver(Driver):
+    """One connection. ``networks`` are the networks on it."""
+
+    names_missing: ClassVar[bool] = True  # "no network with matching uuid" ends with the name in brackets
+
+    def __init__(self, host: DriverHost) -> None:
+        super().__init__(host)
+        self.networks: Registry[NetworkObject] = Registry()
+
+    def load(self) -> None:
+        """Take in what the store kept."""
+        for uuid, record in self.host.load(KIND):
+            self.networks.add(NetworkObject.from_record(uuid, record))
+
+    def parse(self, xml: str) -> Network:
+        """A document, checked and with libvirt's defaults."""
+        model = parse_network(xml)
+        complete_network(model)
+        return model
+
+    def complete(self, model: Network) -> None:
+        """Fill in what a definition needs of this host, such as a free bridge name."""
+
+    def invalid(self, detail: str) -> LibvirtError:
+        """``VIR_ERR_OPERATION_INVALID``."""
+        return LibvirtError(c.VIR_ERR_OPERATION_INVALID, detail, domain=self.error_domain)
+
+    def check_create(self, network: NetworkObject) -> None:
+        """Refuse to start a network that runs."""
+        if network.active:
+            raise self.invalid("network is already active")
+
+    def check_destroy(self, network: NetworkObject) -> None:
+        """Refuse to stop a network that does not run."""
+        if not network.active:
+            raise self.invalid("network is not active")
+
+    def check_undefine(self, network: NetworkObject) -> None:
+        """Refuse to forget a network that is not defined."""
+        if not network.persistent:
+            raise self.invalid("can't undefine transient network")
+
+    def check_autostart(self, network: NetworkObject) -> None:
+        """Refuse to start a network that is not defined with the node."""
+        if not network.persistent:
+            raise self.invalid("cannot set autostart for transient network")
+
+    @abstractmethod
+    async def network_create(self, network: NetworkObject, model: Network) -> None:
+        """Make the network run as ``model`` says; completes ``model`` with what really runs."""
+
+    @abstractmethod
+    async def network_destroy(self, network: NetworkObject) -> None:
+        """Take down what ``network_create`` made."""

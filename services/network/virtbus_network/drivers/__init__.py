@@ -1,0 +1,1 @@
+"""The network drivers shipped with the service."""

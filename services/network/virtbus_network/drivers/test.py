@@ -1,0 +1,90 @@
+"""The ``test`` driver: networks that exist in memory, with the contents and words of libvirt's ``test:///default``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lxml import etree
+
+from virtbus_network.driver import NetworkDriver
+from virtbus_network.object import KIND, NetworkObject, bridge_name
+from virtbus_network.xml import Network, format_network
+from virtbus_shared import constants as c
+from virtbus_shared.service.xml import parse_root
+
+DEFAULT = """
+<node>
+  <network>
+    <name>default</name>
+    <uuid>dd8fe884-6c02-601e-7551-cca97df1c5df</uuid>
+    <forward mode='nat'/>
+    <bridge name='virbr0'/>
+    <ip address='192.168.122.1' netmask='255.255.255.0'>
+      <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp>
+    </ip>
+  </network>
+</node>
+"""
+
+
+class TestDriver(NetworkDriver):
+    """``test:///default``, and in-process ``test:///a/file.xml``."""
+
+    __test__ = False  # its name makes pytest curious
+
+    name = "test"
+    schemes = ("test",)
+    prefix = "test"
+    error_domain = c.VIR_FROM_TEST
+    names_missing = False
+
+    @classmethod
+    def paths(cls, *, inprocess: bool) -> tuple[str, ...]:
+        """Services offer the default connection; in-process ones are opened when asked for."""
+        return () if inprocess else ("/default",)
+
+    @classmethod
+    def accepts(cls, path: str, *, inprocess: bool) -> bool:
+        """In-process, also a file that describes a node."""
+        return path == "/default" or (inprocess and len(path) > 1)
+
+    async def start(self) -> None:
+        """Continue with what the store kept, or begin with the default content."""
+        self.load()
+        if len(self.networks):
+            return
+        text = DEFAULT if self.host.path == "/default" else Path(self.host.path).read_text()
+        change = self.host.change()
+        for element in parse_root(text.strip(), "node_definition", self.error_domain).iter("network"):
+            model = self.parse(etree.tostring(element, encoding="unicode"))
+            network = NetworkObject(str(model.name), str(model.uuid))
+            network.bridge = bridge_name(model)
+            network.inactive = network.live = format_network(model)
+            self.networks.add(network)
+            change.put(KIND, network.uuid, network.record())
+        await self.host.commit(change)
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+    def check_create(self, network: NetworkObject) -> None:
+        """In the test driver's words."""
+        if network.active:
+            raise self.invalid(f"Network '{network.name}' is already running")
+
+    def check_destroy(self, network: NetworkObject) -> None:
+        """The test driver lets a network that does not run be stopped."""
+
+    def check_undefine(self, network: NetworkObject) -> None:
+        """The test driver lets no running network be forgotten."""
+        if network.active:
+            raise self.invalid(f"Network '{network.name}' is still running")
+
+    def check_autostart(self, network: NetworkObject) -> None:
+        """The test driver lets a transient network have the mark."""
+
+    async def network_create(self, network: NetworkObject, model: Network) -> None:
+        """Runs at once."""
+
+    async def network_destroy(self, network: NetworkObject) -> None:
+        """Gone at once."""

@@ -1,0 +1,6 @@
+"""The declaration of the network service."""
+
+from virtbus_network.handlers import handlers
+from virtbus_shared.service.runtime import Service
+
+SERVICE = Service("network", handlers)

@@ -1,0 +1,1 @@
+"""The node device drivers shipped with the service."""

@@ -1,0 +1,1 @@
+"""The storage drivers shipped with the service."""

@@ -1,0 +1,108 @@
+"""The ``test`` driver: pools and volumes in memory, with the contents and words of libvirt's ``test:///default``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from lxml import etree
+
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.xml import parse_root
+from virtbus_storage.driver import StorageDriver
+from virtbus_storage.object import PoolObject
+from virtbus_storage.xml import Pool, PoolTarget, Volume, VolumeTarget, format_pool
+
+CAPACITY = 100 * 2**30  # bytes that every pool of the test driver has
+
+DEFAULT = """
+<node>
+  <pool type='dir'>
+    <name>default-pool</name>
+    <uuid>dfe224cb-28fb-8dd0-c4b2-64eb3f0f4566</uuid>
+    <target><path>/default-pool</path></target>
+  </pool>
+</node>
+"""
+
+
+class TestDriver(StorageDriver):
+    """``test:///default``, and in-process ``test:///a/file.xml``."""
+
+    __test__ = False  # its name makes pytest curious
+
+    name = "test"
+    schemes = ("test",)
+    prefix = "test"
+    error_domain = c.VIR_FROM_TEST
+    stores_volumes: ClassVar[bool] = True
+
+    @classmethod
+    def paths(cls, *, inprocess: bool) -> tuple[str, ...]:
+        """Services offer the default connection; in-process ones are opened when asked for."""
+        return () if inprocess else ("/default",)
+
+    @classmethod
+    def accepts(cls, path: str, *, inprocess: bool) -> bool:
+        """In-process, also a file that describes a node."""
+        return path == "/default" or (inprocess and len(path) > 1)
+
+    async def start(self) -> None:
+        """Continue with what the store kept, or begin with the default content."""
+        self.load()
+        if len(self.pools):
+            return
+        text = DEFAULT if self.host.path == "/default" else Path(self.host.path).read_text()
+        change = self.host.change()
+        for element in parse_root(text.strip(), "node_definition", self.error_domain).iter("pool"):
+            model = self.read(etree.tostring(element, encoding="unicode"))
+            pool = PoolObject(str(model.name), str(model.uuid), str(model.type))
+            self.adopt(pool, model)
+            pool.inactive = pool.live = format_pool(model)
+            pool.state = c.VIR_STORAGE_POOL_RUNNING
+            self.pools.add(pool)
+            self.keep(change, pool)
+        await self.host.commit(change)
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+    def adopt(self, pool: PoolObject, model: Pool) -> None:
+        """Every pool has the same size."""
+        pool.path = (model.target or PoolTarget()).path or ""
+        pool.capacity, pool.allocation, pool.available = CAPACITY, 0, CAPACITY
+
+    async def pool_build(self, pool: PoolObject, flags: int) -> None:
+        """There is nothing to build."""
+
+    async def pool_create(self, pool: PoolObject) -> None:
+        """Runs at once."""
+
+    async def pool_refresh(self, pool: PoolObject) -> None:
+        """There is nothing to find."""
+
+    async def pool_delete(self, pool: PoolObject, flags: int) -> None:
+        """There is nothing to delete."""
+
+    def volume_exists(self, name: str) -> LibvirtError:
+        """The test driver does not use the code made for it."""
+        del name
+        return LibvirtError(c.VIR_ERR_OPERATION_FAILED, "storage vol already exists", domain=self.error_domain)
+
+    async def vol_create_xml(self, pool: PoolObject, model: Volume, flags: int) -> Volume:
+        """A volume takes its allocation from the pool."""
+        allocation = model.allocation or 0
+        if pool.allocation + allocation > pool.capacity:
+            raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, f"Not enough free space in pool for volume '{model.name}'",
+                               domain=self.error_domain)
+        model.target = model.target or VolumeTarget()
+        model.target.path = model.key = f"{pool.path}/{model.name}"
+        pool.allocation += allocation
+        pool.available = pool.capacity - pool.allocation
+        return model
+
+    async def vol_delete(self, pool: PoolObject, volume: Volume, flags: int) -> None:
+        """A volume gives its allocation back."""
+        pool.allocation -= volume.allocation or 0
+        pool.available = pool.capacity - pool.allocation

@@ -1,0 +1,71 @@
+"""What Prometheus and a supervisor ask for over HTTP: ``/metrics``, ``/healthz``, ``/readyz``.
+
+The server has threads of its own, so that rendering a page never delays the event loop, and a scrape does nothing but
+render what is in memory: no driver call, no broker call, no lock that a handler holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """A scrape every few seconds is no news."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+class HttpEndpoint:
+    """Serves one address until closed. ``ready`` gives None when ready, else the reason why not."""
+
+    def __init__(self, address: tuple[str, int], registries: Iterable[CollectorRegistry],
+                 ready: Callable[[], str | None]) -> None:
+        self._metrics: WSGIApplication = make_wsgi_app(_Union(registries))
+        self._ready = ready
+        self._server: WSGIServer = make_server(*address, self._app, ThreadingWSGIServer, _QuietHandler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on: the given one, or the one the system chose for 0."""
+        return int(self._server.server_port)
+
+    def _app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            return self._metrics(environ, start_response)
+        if path == "/healthz":
+            status, text = "200 OK", "alive"
+        elif path == "/readyz":
+            reason = self._ready()
+            status, text = ("200 OK", "ready") if reason is None else ("503 Service Unavailable", reason)
+        else:
+            status, text = "404 Not Found", "try /metrics, /healthz or /readyz"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{text}\n".encode()]
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Union(CollectorRegistry):
+    """Several registries as one page."""
+
+    def __init__(self, registries: Iterable[CollectorRegistry]) -> None:
+        super().__init__()
+        for registry in registries:
+            self.register(registry)

@@ -1,0 +1,140 @@
+"""A whole node inside the caller's process: the door of ``test:///default``, with no infrastructure.
+
+The same services, the same envelopes, the same dispatcher as behind the broker; only the carrier differs: a thread
+with the event loop, and bytes handed from the caller's thread to it. The gateway finds this door through the entry
+point ``virtbus.doors``, and the door finds the services through ``virtbus.services``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import platform
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from virtbus_shared import constants as c
+from virtbus_shared.envelope import EventMessage
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.runtime import Place, Service, ServiceRuntime
+
+EventCallback = Callable[[bytes], None]
+
+
+class _Call:
+    """A request from a thread of the caller; the dispatcher sees a delivery."""
+
+    __slots__ = ("_answered", "body", "redelivered", "result", "user")
+
+    def __init__(self, body: bytes, user: str) -> None:
+        self.body = body
+        self.user: str | None = user
+        self.redelivered = False
+        self.result = b""
+        self._answered = threading.Lock()
+        self._answered.acquire()
+
+    def reply(self, body: bytes) -> None:
+        """Wake the caller."""
+        if not self.result:
+            self.result = body
+            self._answered.release()
+
+    def reply_and_ack(self, body: bytes) -> None:
+        """Nothing needs an ack here."""
+        self.reply(body)
+
+    def ack(self) -> None:
+        """Nothing to do: the caller is still there."""
+
+    def reject(self) -> None:
+        """Nothing to keep: the caller has the error."""
+
+    def wait(self, deadline: float) -> bytes:
+        """The reply."""
+        if not self._answered.acquire(timeout=max(0.0, deadline - time.time()) + 1.0):
+            raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, "no reply before the deadline", domain=c.VIR_FROM_RPC)
+        return self.result
+
+
+class InProcessNode:
+    """Four services on one loop, in a thread of their own."""
+
+    def __init__(self) -> None:
+        self._user = getpass.getuser()
+        self._node = platform.node()
+        self._run_dir = Path(tempfile.mkdtemp(prefix="virtbus-"))
+        self._subscribers: list[EventCallback] = []
+        self._loop = asyncio.new_event_loop()
+        self._runtimes: dict[str, ServiceRuntime] = {}
+        self._thread = threading.Thread(target=self._run, name="virtbus-node", daemon=True)
+        self._pid = os.getpid()
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def _start(self) -> None:
+        for point in entry_points(group="virtbus.services"):
+            service: Service = point.load()
+            run_dir = self._run_dir / service.name
+            runtime = ServiceRuntime(service, Place(self._node, None, run_dir, "inprocess"), self._publish)
+            await runtime.start()
+            self._runtimes[service.name] = runtime
+
+    async def _publish(self, event: EventMessage) -> None:
+        body = event.encode()
+        for callback in tuple(self._subscribers):
+            callback(body)
+
+    def open(self, scheme: str, path: str) -> None:
+        """Open a connection in every service that has a driver for it. Raises ``VIR_ERR_NO_CONNECT``."""
+        async def open_all() -> None:
+            for runtime in self._runtimes.values():
+                await runtime.open(scheme, path)
+        asyncio.run_coroutine_threadsafe(open_all(), self._loop).result()
+
+    def call(self, service: str, body: bytes, deadline: float) -> bytes:
+        """Give a request envelope to a service; its reply envelope."""
+        runtime = self._runtimes.get(service)
+        if runtime is None or self._pid != os.getpid():
+            raise LibvirtError(c.VIR_ERR_NO_SUPPORT, f"the {service} service is not installed in this process "
+                               f"(pip install virtbus-{service})", domain=c.VIR_FROM_RPC)
+        call = _Call(body, self._user)
+        self._loop.call_soon_threadsafe(runtime.dispatcher.take, call)
+        return call.wait(deadline)
+
+    @contextlib.contextmanager
+    def subscribed(self, callback: EventCallback) -> Iterator[None]:
+        """Deliver every event of this node to ``callback`` (in the node's thread) meanwhile."""
+        self._subscribers.append(callback)
+        try:
+            yield
+        finally:
+            self._subscribers.remove(callback)
+
+    def close(self) -> None:
+        """Stop the services and the thread."""
+        async def stop() -> None:
+            for runtime in self._runtimes.values():
+                await runtime.stop()
+        if self._pid == os.getpid() and self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(stop(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            shutil.rmtree(self._run_dir, ignore_errors=True)
+
+
+def open_node() -> InProcessNode:
+    """What the entry point ``virtbus.doors: inprocess`` gives."""
+    return InProcessNode()

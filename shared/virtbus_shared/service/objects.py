@@ -1,0 +1,102 @@
+"""Objects that a driver manages, how they are found, and how work on one of them is queued.
+
+Law 3: one hung object harms nobody else. Work that changes an object waits for the object's own turn, in order of
+arrival; a turn that does not come before the caller's deadline is an error for that caller alone. Reads take no turn:
+they answer from memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Generic, Protocol, TypeVar
+
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+
+
+class Turns:
+    """The queue of one object: a fair lock whose waiters have deadlines."""
+
+    __slots__ = ("_lock", "holder", "since")
+
+    def __init__(self) -> None:
+        self._lock: asyncio.Lock | None = None  # made at first use: ten thousand idle objects need none
+        self.holder = ""
+        self.since = 0.0
+
+    @asynccontextmanager
+    async def turn(self, what: str, deadline: float, domain: int) -> AsyncIterator[None]:
+        """Wait for the turn and hold it. ``what`` names the operation, for those who wait in vain.
+
+        Raises ``VIR_ERR_OPERATION_TIMEOUT`` when the turn does not come in time. The deadline is checked once more
+        when it has come: a late command never runs (law 2).
+        """
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.time())):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, "cannot acquire state change lock (held by "
+                               f"{self.holder} for {time.time() - self.since:.0f}s)", domain=domain) from None
+        self.holder, self.since = what, time.time()
+        try:
+            if self.since >= deadline:
+                raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, f"{what} came to its turn after its deadline",
+                                   domain=domain)
+            yield
+        finally:
+            self.holder = ""
+            self._lock.release()
+
+
+class Managed(Protocol):
+    """What a registry needs of an object."""
+
+    name: str
+    uuid: str
+
+    @property
+    def turns(self) -> Turns:
+        """The object's queue."""
+
+
+O = TypeVar("O", bound=Managed)  # noqa: E741
+
+
+class Registry(Generic[O]):
+    """The objects of one kind on one connection, by UUID and by name. Kept in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._by_uuid: dict[str, O] = {}
+        self._by_name: dict[str, O] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_uuid)
+
+    def __iter__(self) -> Iterator[O]:
+        return iter(self._by_uuid.values())
+
+    def by_uuid(self, uuid: str) -> O | None:
+        """The object of a UUID."""
+        return self._by_uuid.get(uuid)
+
+    def by_name(self, name: str) -> O | None:
+        """The object of a name."""
+        return self._by_name.get(name)
+
+    def add(self, obj: O) -> None:
+        """Take an object in; the caller has checked that name and UUID are free."""
+        self._by_uuid[obj.uuid] = obj
+        self._by_name[obj.name] = obj
+
+    def remove(self, obj: O) -> None:
+        """Let an object go."""
+        del self._by_uuid[obj.uuid]
+        del self._by_name[obj.name]
+
+
+Record = dict[str, Any]  # what the store keeps of an object: msgpack values only

@@ -1,0 +1,85 @@
+"""Carries events from the store to their subscribers, in order, until each is confirmed.
+
+An event is in the store from the moment of its change (law 5). This task publishes what is not confirmed yet, marks
+what is, and starts again after a failure; after a crash or a broker's absence it goes on where it was. The mark may be
+lost with a crash, so an event may be published twice: subscribers know by its number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from virtbus_shared.envelope import EventMessage
+from virtbus_shared.service.metrics import ServiceMetrics
+from virtbus_shared.service.store import Store, StoredEvent
+
+log = logging.getLogger("virtbus.outbox")
+
+BATCH = 256  # events published before their confirms are awaited
+RETRY = 1.0  # seconds until an event that the broker did not take is tried again
+KEEP_EVENTS = 10_000  # published events kept for subscribers that resume
+KEEP_REQUESTS = 24 * 3600.0  # seconds that the outcome of a request is remembered
+PRUNE_EVERY = 60.0  # seconds
+
+Publish = Callable[[EventMessage], Awaitable[None]]
+
+
+class Outbox:
+    """The publishing task of one service. ``publish`` returns when the event is confirmed, and raises if it is not."""
+
+    def __init__(self, store: Store, node: str, metrics: ServiceMetrics, publish: Publish) -> None:
+        self._store = store
+        self._node = node
+        self._metrics = metrics
+        self._publish = publish
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin, with what an earlier run left unconfirmed."""
+        self._news.set()
+        self._tasks = [asyncio.create_task(self._run(), name="outbox"), asyncio.create_task(self._prune(), name="prune")]
+
+    async def stop(self) -> None:
+        """Stop; what is not confirmed waits in the store."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def written(self, last: int) -> None:
+        """A change was written; ``last`` is the number of its last event, 0 without events."""
+        if last:
+            self._metrics.sequence.set(last)
+            self._news.set()
+
+    def message(self, event: StoredEvent) -> EventMessage:
+        """A stored event as its subscribers get it."""
+        driver, _, path = event.scope.partition("://")
+        return EventMessage(event.name, self._node, driver, path, self._store.epoch, event.sequence, event.time,
+                            event.body)
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while batch := await self._store.unpublished(BATCH):
+                self._metrics.outbox = {e.sequence: e.time for e in batch}
+                results = await asyncio.gather(*(self._publish(self.message(e)) for e in batch), return_exceptions=True)
+                confirmed = [e for e, failure in zip(batch, results, strict=True) if failure is None]
+                if confirmed:
+                    await self._store.mark_published([e.sequence for e in confirmed])
+                for event in confirmed:
+                    self._metrics.published[event.name].inc()
+                    self._metrics.outbox.pop(event.sequence, None)
+                if len(confirmed) < len(batch):
+                    log.info("the broker did not take %d events; trying again", len(batch) - len(confirmed))
+                    await asyncio.sleep(RETRY)
+            self._metrics.outbox = {}
+
+    async def _prune(self) -> None:
+        while True:
+            await self._store.prune(KEEP_REQUESTS, KEEP_EVENTS)
+            self._metrics.result_store_entries.set(await self._store.journal_size())
+            await asyncio.sleep(PRUNE_EVERY)

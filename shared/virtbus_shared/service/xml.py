@@ -1,0 +1,210 @@
+"""The mapping between libvirt's XML and typed objects: one line per element or attribute, read and written from it.
+
+Four services speak libvirt's XML. A model is a class under ``@element`` whose fields say where a value stands and
+what it may be, in the order libvirt writes them::
+
+    @element
+    class Disk(Element):
+        type: str | None = attr("@type", words("file", "block"))
+        target_dev: str | None = attr("target/@dev")
+        readonly: bool = flag("readonly")
+        address: Address | None = sub("address", Address)
+
+From these lines one reader and one writer per class are made when it is first used. A path may pass through elements
+("target/@dev"); fields below the same element share it. Reading adds no defaults: absent is None, and what libvirt
+fills in belongs to separate passes. Output is libvirt's own: two spaces, single quotes, fixed order. What no line
+declares is kept in ``rest`` and written at the end of its element, so that a stored document loses nothing before its
+family is modelled. Text comes from strangers: ``parse_root`` says what is refused early.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar, cast, dataclass_transform, overload
+
+from lxml import etree
+
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.xml_lines import PLANS, Block, Element, Line, Live, Output, Plan, Raw, Refused
+from virtbus_shared.service.xml_read import read_model
+from virtbus_shared.service.xml_values import STR, Kind, Refusal
+from virtbus_shared.service.xml_write import write_model
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Element)
+
+# libvirt's own limit of a string in a remote call; the largest real documents have a hundredth of it.
+MAX_CHARACTERS = 4 * 1024 * 1024
+
+
+def _declare(line: Line, default: object = None) -> Any:
+    return dataclasses.field(default=default, metadata={"xml": line})
+
+
+def _declare_list(line: Line) -> Any:
+    return dataclasses.field(default_factory=list, metadata={"xml": line})
+
+
+@overload
+def attr(path: str, *, live: Live = False, secret: bool = False, error: Refusal | None = None) -> str | None: ...
+@overload
+def attr(path: str, kind: Kind[T], *, live: Live = False, secret: bool = False,
+         error: Refusal | None = None) -> T | None: ...
+def attr(path: str, kind: Kind[Any] = STR, *, live: Live = False, secret: bool = False,
+         error: Refusal | None = None) -> Any:
+    """An attribute: "@type", or "target/@dev" below child elements; None when absent.
+
+    ``live`` keeps it out of the stored form, always or when the given test of value and model says so; ``secret``
+    writes it only on request; ``error`` is libvirt's own refusal where it differs from the usual one.
+    """
+    return _declare(Line("attr", path, kind, live=live, secret=secret, error=error))
+
+
+@overload
+def text(path: str, *, live: Live = False, error: Refusal | None = None) -> str | None: ...
+@overload
+def text(path: str, kind: Kind[T], *, live: Live = False, error: Refusal | None = None) -> T | None: ...
+def text(path: str, kind: Kind[Any] = STR, *, live: Live = False, error: Refusal | None = None) -> Any:
+    """The text of a child element, "." for the element's own; an empty one is as good as absent."""
+    return _declare(Line("text", path, kind, live=live, error=error))
+
+
+def size(path: str, unit: str, *, output_only: bool = False, error: Refusal | None = None) -> int | None:
+    """A child element with a number and a ``unit``: without one read as ``unit``, and held and written in it.
+
+    What a client writes into an ``output_only`` one is ignored, even nonsense.
+    """
+    return cast(int | None, _declare(Line("size", path, unit=unit, output_only=output_only, error=error)))
+
+
+def flag(path: str) -> bool:
+    """An empty child element that means yes by being there."""
+    return cast(bool, _declare(Line("flag", path), default=False))
+
+
+def fixed(path: str, value: str) -> str:
+    """An attribute that is the same in every object of a class (the ``type`` that picked it)."""
+    return cast(str, _declare(Line("attr", path), default=value))
+
+
+def sub(path: str, model: type[M], *, live: Live = False) -> M | None:
+    """A child element with a model of its own."""
+    return cast(M | None, _declare(Line("sub", path, model=model, live=live)))
+
+
+def choice(path: str, by: str, cases: Mapping[str, type[M]], *, default: type[M] | None = None,
+           error: Refusal | None = None) -> M | None:
+    """A child element whose attribute ``by`` picks its model; ``default`` serves when the attribute is absent."""
+    return cast(M | None, _declare(Line("sub", path, model=default or Element, by=by, cases=cases, error=error)))
+
+
+def subs(path: str, model: type[M], *, live: Live = False) -> list[M]:
+    """Child elements of one name, each with a model of its own."""
+    return cast(list[M], _declare_list(Line("subs", path, model=model, live=live)))
+
+
+@overload
+def each(path: str) -> list[str]: ...
+@overload
+def each(path: str, kind: Kind[T], *, error: Refusal | None = None) -> list[T]: ...
+def each(path: str, kind: Kind[Any] = STR, *, error: Refusal | None = None) -> Any:
+    """Child elements of one name that hold a text each ("initarg"), or one attribute each ("boot/@dev")."""
+    return _declare_list(Line("each", path, kind, error=error))
+
+
+def raw(path: str) -> tuple[Raw, ...]:
+    """Child elements of one name that are kept whole, in this place of the order."""
+    return cast(tuple[Raw, ...], _declare(Line("raw", path), default=()))
+
+
+def block(path: str, read: Callable[[etree._Element], T], write: Callable[[T], str], *, live: Live = False) -> T | None:
+    """A child element with a reader and a writer of its own; ``write`` gives its lines, indented."""
+    return cast(T | None, _declare(Line("block", path, block=Block(read, write), live=live)))
+
+
+@overload
+def element(cls: type[M], /) -> type[M]: ...
+@overload
+def element(*, open_tag: bool = False,
+            namespaces: Mapping[str, str] | None = None) -> Callable[[type[M]], type[M]]: ...
+@dataclass_transform(kw_only_default=True)
+def element(cls: type[M] | None = None, /, *, open_tag: bool = False,
+            namespaces: Mapping[str, str] | None = None) -> type[M] | Callable[[type[M]], type[M]]:
+    """Make a model of a class: a slotted dataclass whose lines are known to the readers and writers.
+
+    ``open_tag`` writes it as an open and a close tag even when empty, as libvirt does with ``devices``; ``namespaces``
+    are those of its "prefix:tag" paths, by prefix.
+    """
+    def make(plain: type[M]) -> type[M]:
+        model = dataclasses.dataclass(slots=True, kw_only=True)(plain)
+        lines = [(f.name, f.metadata["xml"]) for f in dataclasses.fields(model) if "xml" in f.metadata]
+        PLANS[model] = Plan(model, lines, open_tag=open_tag, namespaces=namespaces or {})
+        return model
+
+    return make if cls is None else make(cls)
+
+
+def parse_root(text: str, label: str, domain: int) -> etree._Element:
+    """The root element of a document from outside.
+
+    Entities, document types, the network, and more than libvirt itself takes of size or depth are refused before
+    anything is built. Raises ``LibvirtError``: XML detail with line and excerpt as libvirt gives it.
+    """
+    if len(text) > MAX_CHARACTERS:
+        detail = f"({label}): document of {len(text)} characters is larger than the {MAX_CHARACTERS} permitted"
+        raise LibvirtError(c.VIR_ERR_XML_DETAIL, detail, domain=domain)
+    parser = etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False,
+                             remove_blank_text=True, huge_tree=False)
+    try:
+        root = etree.fromstring(text.encode("utf-8", "surrogatepass"), parser)
+    except etree.XMLSyntaxError as wrong:
+        raise LibvirtError(c.VIR_ERR_XML_DETAIL, _syntax_detail(text, label, wrong), domain=domain) from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise LibvirtError(c.VIR_ERR_XML_DETAIL, f"({label}):1: document type declarations are not accepted",
+                           domain=domain)
+    return root
+
+
+def _syntax_detail(text: str, label: str, wrong: etree.XMLSyntaxError) -> str:
+    """libvirt's three lines: what is wrong, the source line, and a pointer to the place."""
+    line, column = wrong.lineno or 1, max(wrong.offset or 1, 1)
+    lines = text.split("\n", line)
+    source = lines[line - 1][:column + 40][-120:] if line <= len(lines) and text else "(null)"
+    reason = (wrong.msg or "not well formed").rpartition(", line ")[0] or wrong.msg
+    pointer = "-" * min(column, len(source)) if text else ""
+    return f"({label}):{line}: {reason}\n{source}\n{pointer}^"
+
+
+class Document(Generic[M]):
+    """A kind of document: its root element, its model, and how libvirt speaks of it when something is wrong.
+
+    ``label`` names the input in syntax errors ("domain_definition"); ``domain`` is the ``VIR_FROM_*`` of its errors.
+    """
+
+    def __init__(self, model: type[M], tag: str, label: str, domain: int) -> None:
+        self.model = model
+        self.tag = tag
+        self.label = label
+        self.domain = domain
+
+    def parse(self, text: str) -> M:
+        """The model of a document. Raises ``LibvirtError`` with the path of what is wrong."""
+        root = parse_root(text, self.label, self.domain)
+        if root.tag != self.tag:
+            detail = f"expecting root element of '{self.tag}', not '{root.tag}'"
+            raise LibvirtError(c.VIR_ERR_XML_ERROR, detail, domain=c.VIR_FROM_XML)
+        try:
+            return cast(M, read_model(self.model, root))
+        except Refused as refused:
+            code, detail = refused.error
+            domain = c.VIR_FROM_XML if refused.general else self.domain
+            raise LibvirtError(code, f"{detail} (at {refused.path})", domain=domain) from None
+
+    def format(self, model: M, output: Output = Output.INACTIVE) -> str:
+        """The document's text, as libvirt writes it, with a final line end."""
+        out: list[str] = []
+        write_model(model, self.tag, "", out, output)
+        out.append("")
+        return "\n".join(out)
