@@ -69,7 +69,7 @@ def main() -> None:
     checks: tuple[tuple[str, Callable[[], None]], ...] = (
         ("ruff", lambda: tool([str(bin_folder / "ruff"), "check"])),
         ("mypy --strict", lambda: tool([sys.executable, "-m", "mypy"])),
-        ("import contracts", lambda: tool([str(bin_folder / "lint-imports")])),
+        ("import contracts", lambda: tool([str(bin_folder / "lint-imports"), "--no-logo"])),
         ("each distribution alone", import_each_alone),
     )
     for name, check in checks:

@@ -10,7 +10,8 @@ import json
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -42,14 +43,14 @@ def capabilities() -> QemuCapabilities:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Iterator[Path]:
+def files(tmp_path: Path) -> Path:
     """A directory with a raw and a qcow2 image, a kernel that is none, and a block device's stand-in."""
     with (tmp_path / "disk.img").open("wb") as image:
         image.truncate(1024 * 1024)
     subprocess.run([require_program("qemu-img"), "create", "-q", "-f", "qcow2", tmp_path / "disk.qcow2", "1M"],
                    check=True)
     (tmp_path / "odd,name=x,,y's \"disk\".img").write_bytes(bytes(1024 * 1024))
-    yield tmp_path
+    return tmp_path
 
 
 def model(capabilities: QemuCapabilities, devices: str = "", *, machine: str = "q35", top: str = "", os_extra: str = "",
@@ -71,10 +72,10 @@ def arguments(domain: Domain, capabilities: QemuCapabilities, taps: Mapping[int,
 
 def values(argv: list[str], option: str) -> list[str]:
     """What follows each occurrence of an option."""
-    return [value for name, value in zip(argv, argv[1:], strict=False) if name == option]
+    return [value for name, value in pairwise(argv) if name == option]
 
 
-def started(domain: Domain, capabilities: QemuCapabilities, run_dir: Path, *queries: tuple[str, dict[str, object]],
+def started(domain: Domain, capabilities: QemuCapabilities, run_dir: Path, *queries: tuple[str, Mapping[str, object]],
             taps: Mapping[int, int] | None = None) -> list[Any]:
     """Start the domain paused in real QEMU, ask it, end it."""
     async def scenario() -> list[Any]:
@@ -108,9 +109,10 @@ DOCUMENTS: dict[str, tuple[str, str, str]] = {  # name: machine, elements beside
                  " dies='1' cores='2' threads='2'/><feature policy='disable' name='vme'/></cpu>"
                  "<clock offset='localtime'><timer name='rtc' tickpolicy='catchup'/>"
                  "<timer name='pit' tickpolicy='delay'/><timer name='hpet' present='no'/></clock>"
-                 "<on_reboot>destroy</on_reboot><pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>"
+                 "<on_reboot>destroy</on_reboot>"
+                 "<pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>"
                  "<seclabel type='none'/>", ""),
-    "platform pc": ("pc", "<vcpu current='1'>2</vcpu><cpu mode='maximum'/><pm><suspend-to-mem enabled='yes'/></pm>",
+    "platform pc": ("pc", "<vcpu current='1'>2</vcpu><features><acpi/></features><cpu mode='maximum'/><pm><suspend-to-mem enabled='yes'/></pm>",
                     ""),
     "virtio disks": ("q35", "", DISK.format(format="raw", file="disk.img", dev="vda", bus="virtio", extra="")
                      + DISK.format(format="qcow2", file="disk.qcow2", dev="vdb", bus="virtio",
@@ -312,15 +314,17 @@ class TestRefused:
          "<total_bytes_sec>1</total_bytes_sec></iotune></disk>"),
         ("/domain/devices/disk[1]/driver/@iothread", "", "<disk type='file'><driver iothread='1'/><source file='/x'/>"
          "<target dev='vda'/></disk>"),
-        ("/domain/devices/disk[1]/@type", "", "<disk type='network'><source protocol='nbd' name='x'/>"
+        ("/domain/devices/disk[1]/source/@protocol", "", "<disk type='network'><source protocol='nbd' name='x'/>"
          "<target dev='vda'/></disk>"),
         ("/domain/devices/disk[1]/driver/@type", "", "<disk type='file'><driver name='qemu' type='vmdk'/>"
          "<source file='/x'/><target dev='vda'/></disk>"),
         ("/domain/devices/interface[1]/bandwidth", "", "<interface type='user'><bandwidth><inbound average='1'/>"
          "</bandwidth></interface>"),
         ("/domain/devices/interface[1]/@type", "", "<interface type='network'><source network='default'/></interface>"),
-        ("/domain/devices/interface[1]/model/@type", "", "<interface type='user'><model type='vfio-pci'/></interface>"),
-        ("/domain/devices/serial[1]/@type", "", "<serial type='tcp'><source mode='bind' host='a' service='1'/>"
+        ("/domain/devices/interface[1]/model/@type", "",
+         "<interface type='user'><model type='vfio-pci'/></interface>"),
+        ("/domain/devices/serial[1]/@type", "", "<serial type='stdio'/>"),
+        ("/domain/devices/serial[1]/source[1]/@host", "", "<serial type='tcp'><source mode='bind' host='a' service='1'/>"
          "</serial>"),
         ("/domain/devices/rng[1]/backend/@model", "", "<rng model='virtio'><backend model='egd'/></rng>"),
         ("/domain/devices/rng[1]/rate", "", "<rng model='virtio'><rate bytes='1'/><backend model='random'/></rng>"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 import pika
 import pytest
+from pika.channel import Channel
 
 from tests.support.broker import Broker, PrivateBroker
 from tests.support.bus import PATIENCE, Service, cut, cut_client, echo
@@ -91,7 +93,6 @@ def test_events_reach_who_asked_for_them(service: Service, client: BusClient, no
 
 def test_big_events_and_many(service: Service, client: BusClient, node: str) -> None:
     """Hundreds at once, each confirmed, arrive in order; one of megabytes arrives whole."""
-    import asyncio
     inbox = Inbox()
     client.subscribe([f"{node}.*.*"], inbox.event, inbox.gap)
     bodies = [b"%d" % n for n in range(500)] + [bytes(3_000_000)]
@@ -165,27 +166,25 @@ def test_a_cancelled_consumer_is_told_as_a_gap(service: Service, client: BusClie
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     """When the broker takes the queue away it is declared again; calls are not disturbed."""
     monkeypatch.setattr(subscriptions, "RETRY", 0.05)
+    queues: list[str] = []
+    bind = Channel.queue_bind
+    monkeypatch.setattr(Channel, "queue_bind", lambda self, queue, *rest: queues.append(queue) or bind(
+        self, queue, *rest))
     inbox = Inbox()
-    subscription = client.subscribe([f"{node}.#"], inbox.event, inbox.gap)
+    client.subscribe([f"{node}.#"], inbox.event, inbox.gap)
     link = client._link
     assert link is not None
     connection = link._connection
-
-    def delete() -> None:
-        assert subscription._channel is not None
-        assert connection is not None
-        tag = subscription._channel.consumer_tags[0]
-        assert tag
-        connection.channel(on_open_callback=lambda channel: channel.queue_delete(subscription._queue))
-
-    link.run(delete)
+    assert connection is not None
+    # Only its own connection may delete an exclusive queue.
+    link.run(lambda: connection.channel(on_open_callback=lambda channel: channel.queue_delete(queues[-1])))
     assert inbox.next() is None
     publish(service, f"{node}.domain.x", b"after")
     assert inbox.next() == b"after"
     assert link._connection is connection
 
 
-def test_a_slow_callback_loses_events_only_with_a_gap(service: Service, client: BusClient, node: str,
+def test_a_slow_callback_loses_events_only_with_a_gap(service: Service, client: BusClient, broker_url: str, node: str,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the backlog events are dropped, one gap is told for them, and later events are delivered again."""
     monkeypatch.setattr(subscriptions, "MAX_BACKLOG", 3)
@@ -196,7 +195,7 @@ def test_a_slow_callback_loses_events_only_with_a_gap(service: Service, client: 
         inbox.event(body)
 
     client.subscribe([f"{node}.#"], slow, inbox.gap)
-    other = BusClient(client._parameters and _url(client))
+    other = BusClient(broker_url)
     other.subscribe([f"{node}.#"], witness.event, witness.gap)
     for n in range(10):
         publish(service, f"{node}.domain.x", b"%d" % n)
@@ -214,15 +213,8 @@ def test_a_slow_callback_loses_events_only_with_a_gap(service: Service, client: 
     other.close()
 
 
-def _url(client: BusClient) -> str:
-    params = client._parameters[0]
-    user, password = params.credentials.username, params.credentials.password
-    return f"amqp://{user}:{password}@{params.host}:{params.port}/{params.virtual_host.replace('/', '%2f')}"
-
-
 def test_an_event_without_a_confirm_fails(service: Service, node: str) -> None:
     """The connection ends before the confirm: the outbox learns it and can publish again when it is back."""
-    import asyncio
 
     async def lose() -> None:
         publishing = asyncio.ensure_future(service.server.publish_event(f"{node}.domain.x", bytes(8_000_000)))

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pika
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.support.broker import Broker, PrivateBroker
-from tests.support.bus import PATIENCE, Counted, Service, cut, echo
+from tests.support.bus import PATIENCE, Service, echo
 from virtbus_shared import constants as c
 from virtbus_shared.bus import topology
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.server import BusServer, Delivery, NoEvents, PublishError
 from virtbus_shared.errors import LibvirtError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pika.adapters.blocking_connection import BlockingChannel
 
 
 @pytest.fixture
@@ -52,11 +49,6 @@ def plain_channel(url: str) -> Iterator[BlockingChannel]:
 def call(client: BusClient, node: str, body: bytes = b"") -> bytes:
     """One command with a deadline far enough."""
     return client.call(node, "domain.x", str(uuid.uuid4()), body, time.time() + PATIENCE)
-
-
-def until(condition: Future[bool]) -> bool:
-    """The result of something that runs elsewhere."""
-    return condition.result(PATIENCE)
 
 
 def test_each_way_to_settle_works_once(broker_url: str, client: BusClient, node: str) -> None:
@@ -260,6 +252,27 @@ def test_stop_lets_work_end(broker_url: str, client: BusClient, node: str) -> No
         service.do(service.server.stop())
 
 
+def test_replies_go_out_though_the_connection_is_lost_while_stopping(broker_url: str, client: BusClient,
+                                                                     node: str) -> None:
+    """A service that winds down reconnects to send its last replies, and takes no new commands by that."""
+    with Service(broker_url, node) as service, ThreadPoolExecutor() as pool:
+        answer = pool.submit(call, client, node)
+        delivery = service.take()
+        service.do(service.server.quiesce())
+        connection = service.server._connection
+        service.cut()
+
+        async def back() -> None:
+            while service.server._session is None or service.server._connection is connection:
+                await asyncio.sleep(0.01)
+
+        service.do(back())
+        with pytest.raises(LibvirtError, match="nobody takes its commands"):
+            call(client, node)
+        service.call(delivery.reply_and_ack, b"last words")
+        assert answer.result() == b"last words"
+
+
 def test_a_service_starts_before_the_broker(node: str) -> None:
     """start() returns though nobody listens; the service is not ready, fails what needs the broker, and can stop."""
     with Service("amqp://guest:guest@127.0.0.1:1/", node) as service:
@@ -314,8 +327,6 @@ def test_an_alarm_of_the_broker_is_seen(broker: Broker, broker_url: str, node: s
             with pytest.raises(LibvirtError, match="takes no commands for now") as caught:
                 while True:  # the alarm reaches a connection when it publishes
                     client.call(node, "domain.x", str(uuid.uuid4()), b"", time.time() + 0.2)
-        except LibvirtError:
-            raise
         finally:
             own.ctl("set_vm_memory_high_watermark", "0.6")
         assert caught.value.code == c.VIR_ERR_RESOURCE_BUSY
@@ -348,12 +359,3 @@ def test_a_right_that_is_missing(broker: Broker, broker_url: str, node: str) -> 
         assert waiting.result() == b"ok"
     client.close()
     own.ctl("delete_user", node)
-
-
-def test_the_counted_protocol_is_complete() -> None:
-    """What counts in these tests, and what counts nothing, have the methods that the server calls."""
-    for method in ("connected", "reconnected", "replies_unroutable", "publish_failed", "confirm_seconds",
-                   "message_taken"):
-        assert callable(getattr(NoEvents, method))
-        assert callable(getattr(Counted, method))
-    assert callable(cut)

@@ -19,6 +19,7 @@ from virtbus_shared.errors import LibvirtError
 
 MAX_CALLS = 4096
 MAX_BYTES = 64 * 1024 * 1024  # of the bodies of all calls that wait
+MAX_EXPIRATION = 2**32 - 1  # milliseconds
 _CHAIN = 8  # callers
 _SMALL = 1024  # bytes; MAX_CALLS of these are no matter, so they are not counted
 
@@ -204,11 +205,18 @@ def timed_out(call: Call, trouble: str | None) -> LibvirtError:
 
 
 def expiration(call: Call, now: float) -> int:
-    """Milliseconds until a call's deadline, or 0 if it has passed."""
-    return max(0, int((call.deadline - now) * 1000))
+    """Milliseconds until a call's deadline, or 0 if it has passed; at most what RabbitMQ accepts."""
+    return min(max(0, int((call.deadline - now) * 1000)), MAX_EXPIRATION)
+
+
+def closed_error() -> LibvirtError:
+    """What a call on a closed connection gets, in libvirt's words."""
+    return LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "client socket is closed", domain=c.VIR_FROM_RPC)
 
 
 def check_deadline(call: Call) -> None:
-    """Refuse to begin a call whose deadline has passed."""
+    """Refuse to begin a call whose deadline has passed, or is none."""
+    if not -1e12 < call.deadline < 1e12:  # NaN fails this too
+        raise LibvirtError(c.VIR_ERR_INVALID_ARG, f"deadline {call.deadline} is not a time", domain=c.VIR_FROM_RPC)
     if call.deadline <= time.time():
         raise timed_out(call, "it had passed when the call was made")

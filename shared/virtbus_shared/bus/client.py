@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from virtbus_shared import constants as c
 from virtbus_shared.bus import connection as life
 from virtbus_shared.bus import topology
-from virtbus_shared.bus.calls import Call, Calls, check_deadline, timed_out
+from virtbus_shared.bus.calls import Call, Calls, check_deadline, closed_error, timed_out
 from virtbus_shared.bus.link import Link
 from virtbus_shared.bus.subscription import Dispatcher, Subscription
 from virtbus_shared.envelope import MAX_BODY, MAX_ID
@@ -68,7 +68,7 @@ class BusClient:
         self._send(call)
         ended = False
         try:
-            ended = call.wait(min(max(0.0, deadline - time.time()), threading.TIMEOUT_MAX))
+            ended = call.wait(_left(deadline))
         finally:  # also when the wait was interrupted
             if not ended and not self._calls.forget(call):
                 ended = call.wait(-1)  # something else is ending it in this very moment
@@ -96,7 +96,7 @@ class BusClient:
         try:
             while True:
                 try:
-                    reply = call.replies.get(timeout=max(0.0, deadline - time.time()))
+                    reply = call.replies.get(timeout=_left(deadline))
                 except Empty:
                     return count
                 if reply is None:
@@ -117,7 +117,7 @@ class BusClient:
         silently: after a reconnect, or when the callback is too slow, ``on_gap`` is called and the owner fetches what
         it may have missed. Callbacks of all subscriptions run in one thread, in order, and may make calls.
         """
-        link = self._ready_link()
+        link = self._ready_link(SUBSCRIBE_TIMEOUT)
         subscription = Subscription(keys, callback, on_gap, self._dispatcher, self._unsubscribe)
         self._dispatcher.start()
         link.run(lambda: link.add(subscription))
@@ -140,7 +140,7 @@ class BusClient:
             link, self._link = self._link, None
             self._closed = True
         atexit.unregister(self.close)
-        self._calls.close(_closed_error())
+        self._calls.close(closed_error())
         self._dispatcher.stop()
         if link is not None:
             link.close()
@@ -152,14 +152,14 @@ class BusClient:
         if not 0 < len(call.id.encode()) <= MAX_ID:
             raise LibvirtError(c.VIR_ERR_RPC, f"a request id must have 1 to {MAX_ID} bytes", domain=c.VIR_FROM_RPC)
         check_deadline(call)
-        link = self._ready_link()
+        link = self._ready_link(_left(call.deadline))
         if link.blocked is not None:
             raise LibvirtError(c.VIR_ERR_RESOURCE_BUSY, f"the broker takes no commands for now: {link.blocked}",
                                domain=c.VIR_FROM_RPC)
         if self._calls.admit(call):
             link.wake()
 
-    def _ready_link(self) -> Link:
+    def _ready_link(self, seconds: float) -> Link:
         if os.getpid() != self._pid:
             raise LibvirtError(c.VIR_ERR_OPERATION_INVALID, f"a connection opened in process {self._pid} cannot be "
                                f"used in process {os.getpid()}, its child: open another", domain=c.VIR_FROM_RPC)
@@ -167,11 +167,11 @@ class BusClient:
         if link is None:
             with self._opening:
                 if self._closed:
-                    raise _closed_error()
+                    raise closed_error()
                 link = self._link
                 if link is None:
                     link = Link(self._parameters, self._calls, self._name)
-                    link.open()
+                    link.open(seconds)
                     self._link = link
                     atexit.register(self.close)
         return link
@@ -182,5 +182,6 @@ class BusClient:
             link.run(lambda: link.remove(subscription))
 
 
-def _closed_error() -> LibvirtError:
-    return LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "client socket is closed", domain=c.VIR_FROM_RPC)
+def _left(deadline: float) -> float:
+    """Seconds that a thread may sleep until a deadline."""
+    return min(max(0.0, deadline - time.time()), threading.TIMEOUT_MAX)

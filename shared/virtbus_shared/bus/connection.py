@@ -11,7 +11,7 @@ import logging
 import os
 import random
 import ssl
-from collections.abc import Iterator
+import time
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pika
@@ -156,9 +156,24 @@ def refusal(error: BaseException, params: pika.ConnectionParameters) -> LibvirtE
                         domain=c.VIR_FROM_RPC)
 
 
-def backoff(first: float = 0.1, most: float = 10.0) -> Iterator[float]:
-    """Seconds to wait before each next attempt: doubling, and each anywhere between half of it and the whole."""
-    wait = first
-    while True:
-        yield wait * random.uniform(0.5, 1.0)  # noqa: S311  # a spread, not a secret
-        wait = min(wait * 2, most)
+class Backoff:
+    """How long to wait before the next attempt to connect: longer each time, and spread by chance."""
+
+    FIRST, MOST = 0.25, 10.0  # seconds
+    CALM = 10.0  # seconds that a connection must have held before its loss counts as the first again
+
+    def __init__(self) -> None:
+        self._next = self.FIRST
+        self._since: float | None = None
+
+    def connected(self) -> None:
+        """There is a connection in service."""
+        self._since = time.monotonic()
+
+    def wait(self) -> float:
+        """Seconds to wait now."""
+        if self._since is not None and time.monotonic() - self._since >= self.CALM:
+            self._next = self.FIRST
+        self._since = None
+        wait, self._next = self._next, min(self._next * 2, self.MOST)
+        return wait * random.uniform(0.2, 1.0)  # noqa: S311  # a spread, not a secret

@@ -119,7 +119,8 @@ class Keeper(ABC):
         self._name = name
         self._connection: pika.connection.Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._tried = asyncio.Event()
+        self._tried = asyncio.Event()  # the first attempt has ended
+        self._backoff = life.Backoff()
         self.blocked = False  # the broker has raised an alarm and reads nothing from us
 
     async def start(self) -> None:
@@ -131,19 +132,18 @@ class Keeper(ABC):
     async def stop(self) -> None:
         """Close the connection and do not open it again. Harmless when repeated."""
         task, self._task = self._task, None
+        self._tried.clear()
         if task is not None:
             task.cancel()
             await asyncio.wait((task,))
 
     async def _run(self) -> None:
-        waits = life.backoff()
         at = 0
         while True:
             params = self._parameters[at % len(self._parameters)]
             at += 1
             try:
                 lost = await self._live(params)
-                waits = life.backoff()
                 self._lost(lost)
                 log.warning("%s: connection to %s lost: %s", self._name, life.where(params), lost)
             except ConnectionEndError as e:
@@ -151,7 +151,7 @@ class Keeper(ABC):
             except Exception:
                 log.exception("%s: unexpected failure; connecting again", self._name)
             self._tried.set()
-            await asyncio.sleep(next(waits))
+            await asyncio.sleep(self._backoff.wait())
 
     async def _live(self, params: pika.ConnectionParameters) -> ConnectionEndError:
         """One connection, from its opening to its end. Raises if it was never in service."""
@@ -199,6 +199,11 @@ class Keeper(ABC):
         if not opened.done():
             raise steps.ended.result()
         return steps
+
+    def _in_service(self) -> None:
+        """The connection does what it is for."""
+        self._backoff.connected()
+        self._tried.set()
 
     @abstractmethod
     async def _serve(self, connection: pika.connection.Connection, params: pika.ConnectionParameters,

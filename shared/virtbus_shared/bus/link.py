@@ -20,7 +20,7 @@ from pika.spec import Basic, BasicProperties
 from virtbus_shared import constants as c
 from virtbus_shared.bus import connection as life
 from virtbus_shared.bus import topology, wire
-from virtbus_shared.bus.calls import Call, Calls, expiration
+from virtbus_shared.bus.calls import Call, Calls, closed_error, expiration
 from virtbus_shared.bus.connection import log
 from virtbus_shared.bus.frames import RequestFrames
 from virtbus_shared.bus.subscription import Subscription
@@ -40,7 +40,7 @@ class Link:
         self._tried = threading.Event()  # the first attempt to connect has ended
         self._failure: LibvirtError | None = None
         self._attempts = 0
-        self._waits = life.backoff()
+        self._backoff = life.Backoff()
         self._connection: pika.connection.Connection | None = None
         self._frames: RequestFrames | None = None  # set while commands can be sent
         self._closing = False
@@ -54,10 +54,13 @@ class Link:
         """Whether commands can be sent now."""
         return self._frames is not None
 
-    def open(self) -> None:
+    def open(self, seconds: float) -> None:
         """Any thread: connect. Raises if the first attempt fails; later losses are repaired in the background."""
         self._thread.start()
-        self._tried.wait()
+        if not self._tried.wait(seconds):
+            self.close()
+            raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, "there is no connection to the broker yet, and the call's "
+                               "deadline has come: nothing was sent", domain=c.VIR_FROM_RPC)
         if self._failure is not None:
             raise self._failure
 
@@ -112,6 +115,8 @@ class Link:
 
     def _goodbye(self) -> None:
         self._closing = True
+        for subscription in self._subscriptions:
+            subscription.shut(closed_error())
         connection = self._connection
         if connection is None or connection.is_closed:
             self._ioloop.stop()
@@ -154,7 +159,7 @@ class Link:
         self._goodbye()
 
     def _later(self, step: Callable[[], None]) -> None:
-        self._ioloop.call_later(next(self._waits), step)
+        self._ioloop.call_later(self._backoff.wait(), step)
 
     def _opened(self, connection: pika.connection.Connection) -> None:
         self._open_channel(connection)
@@ -184,7 +189,7 @@ class Link:
         self._frames = frames
         self._was_ready = True
         self.trouble = None
-        self._waits = life.backoff()
+        self._backoff.connected()
         self._tried.set()
         if again:
             self._calls.again(self._calls.all())

@@ -85,7 +85,7 @@ class Publisher(Keeper):
         self._user, self._sequence = life.user_of(params), 0
         self._channel_open = steps.channel
         self.ready.set()
-        self._tried.set()
+        self._in_service()
         try:
             return await steps.ended
         finally:

@@ -200,8 +200,8 @@ class BusServer(Keeper):
         while True:
             session = await self._consume(connection, closed)
             self._session = session
-            self._events.connected(True)
-            self._tried.set()
+            self._events.connected(not self._stopping)
+            self._in_service()
             log.info("%s: taking commands at %s", self._name, life.where(params))
             notice = asyncio.create_task(self._announce_up(session), name=f"{self._name} is up")
             try:
@@ -228,8 +228,9 @@ class BusServer(Keeper):
         topology.declare_dead_letter(channel)
         await steps.do(lambda done: channel.queue_declare(
             session.queue, exclusive=True, arguments={"x-dead-letter-exchange": topology.DEAD_LETTER}, callback=done))
-        for key in topology.command_bindings(self.node, self.service):
-            channel.queue_bind(session.queue, topology.COMMAND, key)
+        if not self._stopping:  # else it only serves to send the last replies
+            for key in topology.command_bindings(self.node, self.service):
+                channel.queue_bind(session.queue, topology.COMMAND, key)
         await steps.do(lambda done: channel.basic_qos(prefetch_count=PREFETCH, callback=done))
 
         def on_delivery(tag: int, redelivered: bool, exchange: str, correlation: str | None, reply_to: str | None,

@@ -103,11 +103,14 @@ class Subscription:
             self._connection = connection
             connection.channel(on_open_callback=self._opened)
 
-    def shut(self) -> None:
-        """Take it down; the broker deletes the queue with its consumer."""
+    def shut(self, why: LibvirtError | None = None) -> None:
+        """Take it down; the broker deletes the queue with its consumer. ``why`` is for who still waits for it."""
+        self.cancelled = True
         if self._channel is not None and self._channel.is_open:
             self._channel.close()
-        self.decided.set()
+        if not self.decided.is_set():
+            self.error = why
+            self.decided.set()
 
     def _opened(self, channel: Channel) -> None:
         self._channel = channel

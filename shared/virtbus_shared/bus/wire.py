@@ -6,9 +6,9 @@ produced while one read is handled leaves in one write, and all that is produced
 On the way in, the deliveries of one channel (the busy one) are taken from the stream directly; pika decodes them into
 three objects each, and a property table that it does not know would cost it the connection.
 
-All of this rests on private methods of pika: ``_output_marshaled_frames``, ``_adapter_emit_data``,
-``_on_data_available`` and the transport behind them. pika is pinned for that reason, a test proves that the overrides
-are reached, and another that everything works, only slower, on pika's own classes.
+All of this rests on private methods of pika: ``_output_marshaled_frames`` and ``_on_data_available``, and
+the transport behind them. pika is pinned for that reason, a test proves that the overrides are reached, and another
+that everything works, only slower, on pika's own classes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _SIZE = struct.Struct(">Q")
 _TAG = struct.Struct(">QB")
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _DELIVER = b"\x00\x3c\x00\x3c"  # basic.deliver
-_JOIN_LIMIT = 256 * 1024  # bytes; joining larger output costs more in copies than it saves in calls
+# pika copies what is left of a piece each time the socket takes a part of it, so large output goes in pieces.
+_JOIN_LIMIT = 256 * 1024  # bytes
+_JOIN_PIECES = 6  # two full frames of a large body
 
 
 class _Text(dict[bytes, str | None]):
@@ -174,10 +176,6 @@ class _Lean:
         if held:
             self._write(held)
 
-    def _adapter_emit_data(self, data: bytes) -> None:
-        # pika itself comes here only past _output_marshaled_frames, with its protocol header.
-        self._write([data])
-
     def _write(self, frames: list[bytes]) -> None:
         transport = self._transport  # type: ignore[attr-defined]  # pika's
         if transport is None:
@@ -185,8 +183,8 @@ class _Lean:
         size = sum(map(len, frames))
         self.bytes_sent += size
         if size > _JOIN_LIMIT:
-            for frame in frames:
-                transport.write(frame)
+            for start in range(0, len(frames), _JOIN_PIECES):
+                transport.write(b"".join(frames[start:start + _JOIN_PIECES]))
             return
         data = b"".join(frames)
         if type(transport) is _AsyncPlaintextTransport and not transport._tx_buffers:

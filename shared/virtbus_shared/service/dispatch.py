@@ -176,7 +176,9 @@ class Dispatcher:
             change = Change(change.scope)
         if route.row.changes:
             try:
-                self._written(await self._store.write(change, (request.id, bool(code), body)))
+                # An effect that can be looked for needs no sync before its reply; see ``store``.
+                self._written(await self._store.write(change, (request.id, bool(code), body),
+                                                      durable=route.reconcile is None))
             except Exception as e:
                 change.roll_back()
                 error = _as_libvirt_error(e, f"storing the outcome of {request.procedure}")

@@ -1,7 +1,7 @@
 """What a driver is to a service, and what the service is to a driver.
 
 A driver serves one connection, a URI's ``driver:///path``, and owns the objects on it. It is found through an entry
-point, so a new hypervisor, storage back end or network mode is a new distribution and no edit. ``DriverHost`` is all
+point named after the URI's driver, so a new hypervisor, storage back end or network mode is a new distribution and no edit. ``DriverHost`` is all
 that it may use of the service: its directories, its part of the store, a bounded and counted way to call out, and
 the way to say what happened when nobody asked.
 """
@@ -87,8 +87,7 @@ class DriverHost:
 class Driver(ABC):
     """One connection to a hypervisor, a kind of storage, ..."""
 
-    name: ClassVar[str]  # the entry point's name
-    schemes: ClassVar[tuple[str, ...]]  # URI drivers that it serves
+    paths: ClassVar[tuple[str, ...]]  # what a service opens when it starts, such as ("/system",)
     error_domain: ClassVar[int]  # VIR_FROM_* of its errors
     prefix: ClassVar[str]  # begins its functions' names in messages: "qemu" of qemuDomainCreateWithFlags
 
@@ -96,14 +95,9 @@ class Driver(ABC):
         self.host = host
 
     @classmethod
-    @abstractmethod
-    def paths(cls, *, inprocess: bool) -> tuple[str, ...]:
-        """The paths to open when a service starts, such as ``("/system",)``."""
-
-    @classmethod
     def accepts(cls, path: str, *, inprocess: bool) -> bool:
-        """Whether a path that is not open yet may be opened by a caller."""
-        return path in cls.paths(inprocess=inprocess)
+        """Whether a path may be opened. In-process nothing is open until a caller asks for it."""
+        return path in cls.paths and not inprocess
 
     @abstractmethod
     async def start(self) -> None:
@@ -122,13 +116,20 @@ class Driver(ABC):
         return no_support(row.serves[0] if row.serves else row.name, self.error_domain)
 
 
-def load_drivers(service: str) -> dict[str, type[Driver]]:
-    """The driver classes of a service by URI scheme, from the entry points ``virtbus.<service>.drivers``."""
-    found: dict[str, type[Driver]] = {}
-    for point in entry_points(group=f"virtbus.{service}.drivers"):
-        driver = point.load()
-        for scheme in driver.schemes:
-            if scheme in found:
-                raise RuntimeError(f"{driver.__qualname__} and {found[scheme].__qualname__} both serve {scheme}://")
-            found[scheme] = driver
-    return found
+class Drivers:
+    """The drivers of a service by URI driver, from its entry points. A driver's module is imported at first use."""
+
+    def __init__(self, service: str) -> None:
+        self._points = {point.name: point for point in entry_points(group=f"virtbus.{service}.drivers")}
+
+    def names(self) -> list[str]:
+        """The URI drivers that are installed."""
+        return sorted(self._points)
+
+    def get(self, scheme: str) -> type[Driver] | None:
+        """The driver that serves ``scheme://``, None when none is installed."""
+        point = self._points.get(scheme)
+        if point is None:
+            return None
+        driver: type[Driver] = point.load()
+        return driver

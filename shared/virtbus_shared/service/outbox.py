@@ -1,6 +1,7 @@
 """Carries events from the store to their subscribers, in order, until each is confirmed.
 
-An event is in the store from the moment of its change (law 5). This task publishes what is not confirmed yet, marks
+An event is in the store from the moment of its change (law 5), and synced before it is published: a number that a
+subscriber has seen must not be given out a second time after a power cut. This task publishes what is not confirmed yet, marks
 what is, and starts again after a failure; after a crash or a broker's absence it goes on where it was. The mark may be
 lost with a crash, so an event may be published twice: subscribers know by its number.
 """

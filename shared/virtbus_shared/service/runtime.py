@@ -21,7 +21,7 @@ from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import NoParams
 from virtbus_shared.service.access import Access
 from virtbus_shared.service.dispatch import Dispatcher
-from virtbus_shared.service.driver import Driver, DriverHost, load_drivers
+from virtbus_shared.service.driver import Driver, DriverHost, Drivers
 from virtbus_shared.service.handlers import Context, Handlers
 from virtbus_shared.service.metrics import ServiceMetrics
 from virtbus_shared.service.outbox import Outbox, Publish
@@ -58,7 +58,7 @@ class ServiceRuntime:
         path = place.state_dir / "virtbus.db" if place.state_dir else None
         self.store = Store(path, self.metrics.store_commit.observe)
         self.outbox = Outbox(self.store, place.node, self.metrics, publish)
-        self._drivers = load_drivers(service.name)
+        self._drivers = Drivers(service.name)
         self.connections: dict[tuple[str, str], Driver] = {}
         routes = {**_common_handlers(self).routes, **service.handlers.routes}
         if missing := {row.name for row in TABLE.of_service(service.name)} ^ set(routes):
@@ -68,9 +68,11 @@ class ServiceRuntime:
 
     async def start(self) -> None:
         """Open the connections, find what is there, settle what a crash interrupted."""
-        for scheme, driver in self._drivers.items():
-            for path in driver.paths(inprocess=self.place.door == "inprocess"):
-                await self.open(scheme, path)
+        if self.place.door != "inprocess":
+            for scheme in self._drivers.names():
+                driver = self._drivers.get(scheme)
+                for path in driver.paths if driver else ():
+                    await self.open(scheme, path)
         await self.dispatcher.reconcile()
         self.outbox.start()
         self.started = time.time()

@@ -5,6 +5,10 @@ in WAL mode with full sync: what was committed survives a power cut. A commit wa
 store's own does it, never the event loop; operations that arrive while the disk works share the next commit (group
 commit), which keeps the cost of a sync per operation low under load. A store without a path lives in memory: it is
 written in the caller's own step, since nothing there can wait.
+
+Not every commit needs a sync of its own. The outcome of an operation whose effect can be seen (a guest runs, or does
+not) survives the crash of this process without one, and after a power cut the journal's beginning, which was synced,
+makes the service look. Such a commit says ``durable=False``; its events are not published before the next sync.
 """
 
 from __future__ import annotations
@@ -80,10 +84,11 @@ _ENTRY = "id, procedure, scope, digest, args, caller, deadline, received, attemp
 class _Job(Generic[T]):
     """One piece of work for the store's thread, and where its result goes."""
 
-    __slots__ = ("future", "loop", "work")
+    __slots__ = ("durable", "future", "loop", "work")
 
-    def __init__(self, work: Work[T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, work: Work[T], loop: asyncio.AbstractEventLoop, *, durable: bool) -> None:
         self.work = work
+        self.durable = durable
         self.loop = loop
         self.future: asyncio.Future[T] = loop.create_future()
 
@@ -108,9 +113,9 @@ class Store:
         self._db = sqlite3.connect(str(path) if path else ":memory:", isolation_level=None, check_same_thread=False)
         if path is not None:
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
         self.epoch = self._prepare_meta()
+        self._unsynced = False  # whether the last commit was left to the next sync
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         if path is not None:
@@ -124,14 +129,15 @@ class Store:
             raise RuntimeError(f"the database has schema {meta['schema']}, made by a newer virtbus; "
                                f"this one knows {SCHEMA_VERSION}")
         epoch = meta.get("epoch") or uuid.uuid4().hex
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?), ('epoch', ?)", (SCHEMA_VERSION, epoch))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?), ('epoch', ?), ('syncs', 0)",
+                         (SCHEMA_VERSION, epoch))
         return epoch
 
     # -- the one way in -------------------------------------------------------------------------------------------
 
-    def submit(self, work: Work[T]) -> asyncio.Future[T]:
-        """Run ``work`` inside a transaction; the future ends when it is durable."""
-        job = _Job(work, asyncio.get_running_loop())
+    def submit(self, work: Work[T], *, durable: bool = True) -> asyncio.Future[T]:
+        """Run ``work`` inside a transaction; the future ends when it is committed, and synced if ``durable``."""
+        job = _Job(work, asyncio.get_running_loop(), durable=durable)
         if self._thread is not None:
             self._jobs.put(job)
         else:
@@ -153,9 +159,14 @@ class Store:
                 finish: Callable[[_Job[Any], Any, BaseException | None], None]) -> None:
         """Run these jobs in one transaction. A job that fails is undone alone; a failed commit fails them all."""
         began = time.perf_counter()
+        durable = any(job.durable for job in jobs)
         done: list[tuple[_Job[Any], Any, BaseException | None]] = []
         try:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
+            if durable and self._unsynced:
+                # A transaction that writes nothing syncs nothing, and the last one was left to this one.
+                self._db.execute("UPDATE meta SET value = value + 1 WHERE key = 'syncs'")
             for job in jobs:
                 self._db.execute("SAVEPOINT job")
                 try:
@@ -165,6 +176,7 @@ class Store:
                     done.append((job, None, e))
                 self._db.execute("RELEASE job")
             self._db.execute("COMMIT")
+            self._unsynced = not durable
         except sqlite3.Error as e:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -182,7 +194,8 @@ class Store:
 
     # -- operations -----------------------------------------------------------------------------------------------
 
-    def write(self, change: Change, finish: tuple[str, bool, bytes] | None = None) -> asyncio.Future[int]:
+    def write(self, change: Change, finish: tuple[str, bool, bytes] | None = None, *,
+              durable: bool = True) -> asyncio.Future[int]:
         """Write a change and, with ``finish`` (request id, failed, reply), the end of its journal entry.
 
         The future gives the last event number, which is 0 when the change has no events.
@@ -206,7 +219,7 @@ class Store:
                 db.execute("UPDATE journal SET finished = ?, failed = ?, reply = ? WHERE id = ?",
                            (now, failed, reply, request_id))
             return last
-        return self.submit(work)
+        return self.submit(work, durable=durable)
 
     def begin(self, entry: JournalEntry) -> asyncio.Future[JournalEntry | None]:
         """Journal a request before its effect. The future gives the entry that was there already, or None."""
@@ -225,14 +238,14 @@ class Store:
         """A journalled request runs once more: after a crash that left no effect."""
         def work(db: sqlite3.Connection) -> None:
             db.execute("UPDATE journal SET attempts = attempts + 1 WHERE id = ?", (request_id,))
-        return self.submit(work)
+        return self.submit(work, durable=False)
 
     def find(self, request_id: str) -> asyncio.Future[JournalEntry | None]:
         """The journal entry of a request."""
         def work(db: sqlite3.Connection) -> JournalEntry | None:
             row = db.execute(f"SELECT {_ENTRY} FROM journal WHERE id = ?", (request_id,)).fetchone()  # noqa: S608
             return _entry(row) if row is not None else None
-        return self.submit(work)
+        return self.submit(work, durable=False)
 
     def unfinished(self) -> asyncio.Future[list[JournalEntry]]:
         """Requests that had begun when the service last stopped."""
@@ -245,11 +258,11 @@ class Store:
             db.execute("DELETE FROM journal WHERE finished < ?", (time.time() - keep_seconds,))
             db.execute("DELETE FROM outbox WHERE published = 1 AND sequence <= "
                        "(SELECT MAX(sequence) FROM outbox) - ?", (keep_events,))
-        return self.submit(work)
+        return self.submit(work, durable=False)
 
     def journal_size(self) -> asyncio.Future[int]:
         """Number of requests that are remembered."""
-        return self.submit(lambda db: int(db.execute("SELECT COUNT(*) FROM journal").fetchone()[0]))
+        return self.submit(lambda db: int(db.execute("SELECT COUNT(*) FROM journal").fetchone()[0]), durable=False)
 
     def load(self, scope: str, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """All (uuid, record) of a kind. Only for start-up, before anything is submitted."""
@@ -267,7 +280,7 @@ class Store:
         """The broker has confirmed these events."""
         def work(db: sqlite3.Connection) -> None:
             db.executemany("UPDATE outbox SET published = 1 WHERE sequence = ?", [(s,) for s in sequences])
-        return self.submit(work)
+        return self.submit(work, durable=False)
 
     def events_after(self, sequence: int, limit: int) -> asyncio.Future[tuple[int, int, list[StoredEvent]]]:
         """(oldest number kept, newest number given out, events after ``sequence``)."""

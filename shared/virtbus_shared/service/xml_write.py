@@ -21,12 +21,16 @@ _ATTRIBUTE = _TEXT | {"\n": "&#10;", "\t": "&#9;"}
 
 def escape_text(value: str) -> str:
     """Text between tags; characters that XML cannot carry are left out, as libvirt does."""
-    return value if value.isalnum() or not _SPECIAL.search(value) else _SPECIAL.sub(lambda found: _TEXT.get(found[0], ""), value)
+    if value.isalnum() or not _SPECIAL.search(value):
+        return value
+    return _SPECIAL.sub(lambda found: _TEXT.get(found[0], ""), value)
 
 
 def escape_attribute(value: str) -> str:
     """The inside of a single-quoted attribute value; see ``escape_text``."""
-    return value if value.isalnum() or not _SPECIAL.search(value) else _SPECIAL.sub(lambda found: _ATTRIBUTE.get(found[0], ""), value)
+    if value.isalnum() or not _SPECIAL.search(value):
+        return value
+    return _SPECIAL.sub(lambda found: _ATTRIBUTE.get(found[0], ""), value)
 
 
 def write_raw(element: Raw, pad: str, out: list[str]) -> None:

@@ -88,8 +88,7 @@ class TestDriver(DomainDriver):
 
     __test__ = False  # its name makes pytest curious
 
-    name = "test"
-    schemes = ("test",)
+    paths = ("/default",)
     type_name = "TEST"
     prefix = "test"
     error_domain = c.VIR_FROM_TEST
@@ -101,11 +100,6 @@ class TestDriver(DomainDriver):
         "DomainDestroyFlags": c.VIR_DOMAIN_DESTROY_GRACEFUL,
         "DomainGetVcpusFlags": c.VIR_DOMAIN_AFFECT_LIVE | c.VIR_DOMAIN_AFFECT_CONFIG | c.VIR_DOMAIN_VCPU_MAXIMUM,
     }
-
-    @classmethod
-    def paths(cls, *, inprocess: bool) -> tuple[str, ...]:
-        """Services offer the default connection; in-process ones are opened when asked for."""
-        return () if inprocess else ("/default",)
 
     @classmethod
     def accepts(cls, path: str, *, inprocess: bool) -> bool:

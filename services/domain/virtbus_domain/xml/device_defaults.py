@@ -261,13 +261,14 @@ def complete_chardevs(devices: Devices, *, full_guest: bool, qemu: bool) -> None
         if console.target.type not in CONSOLE_TARGETS:
             raise _error(c.VIR_ERR_CONFIG_UNSUPPORTED,
                          f"unknown target type '{console.target.type}' specified for character device")
-    if full_guest:
-        _mirror_console(devices)
     for group in (devices.serials, devices.parallels):
         _number_ports(group)
+    if full_guest:
+        _mirror_console(devices)
     for number, console in enumerate(devices.consoles):
         assert console.target
-        console.target.port = number
+        if console.target.port is None or console.target.type != "serial":
+            console.target.port = number
     if qemu:
         for serial in devices.serials:
             assert serial.target
@@ -283,12 +284,13 @@ def _mirror_console(devices: Devices) -> None:
         return
     if first is not None and not devices.serials:
         serial = copy.deepcopy(first)
-        serial.target = ChardevTarget()
+        serial.target = ChardevTarget(port=0)
         devices.serials.append(serial)
     if not devices.serials:
         return
     mirror = copy.deepcopy(devices.serials[0])
-    mirror.target, mirror.address = ChardevTarget(type="serial"), None
+    mirror.target = ChardevTarget(type="serial", port=mirror.target.port if mirror.target else 0)
+    mirror.address = None
     devices.consoles[:1] = [mirror]
 
 

@@ -5,9 +5,4 @@ from virtbus_network.drivers.test import TestDriver
 class BridgeDriver(TestDriver):
     """x"""
 
-    name = "bridge"
-    schemes = ("qemu",)
-
-    @classmethod
-    def paths(cls, *, inprocess):
-        return ()
+    paths = ()

@@ -32,16 +32,10 @@ class TestDriver(NetworkDriver):
 
     __test__ = False  # its name makes pytest curious
 
-    name = "test"
-    schemes = ("test",)
+    paths = ("/default",)
     prefix = "test"
     error_domain = c.VIR_FROM_TEST
     names_missing = False
-
-    @classmethod
-    def paths(cls, *, inprocess: bool) -> tuple[str, ...]:
-        """Services offer the default connection; in-process ones are opened when asked for."""
-        return () if inprocess else ("/default",)
 
     @classmethod
     def accepts(cls, path: str, *, inprocess: bool) -> bool:

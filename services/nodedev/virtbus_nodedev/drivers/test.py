@@ -103,15 +103,9 @@ class TestDriver(NodedevDriver):
 
     __test__ = False  # its name makes pytest curious
 
-    name = "test"
-    schemes = ("test",)
+    paths = ("/default",)
     prefix = "test"
     error_domain = c.VIR_FROM_TEST
-
-    @classmethod
-    def paths(cls, *, inprocess: bool) -> tuple[str, ...]:
-        """Services offer the default connection; in-process ones are opened when asked for."""
-        return () if inprocess else ("/default",)
 
     @classmethod
     def accepts(cls, path: str, *, inprocess: bool) -> bool:

@@ -23,8 +23,7 @@ _EVENTS = {"add": c.VIR_NODE_DEVICE_EVENT_CREATED, "remove": c.VIR_NODE_DEVICE_E
 class UdevDriver(NodedevDriver):
     """``qemu:///system`` and the like: this host."""
 
-    name = "udev"
-    schemes = ("qemu",)
+    paths = ("/system",)
     prefix = "udev"
     error_domain = c.VIR_FROM_NODEDEV
 
@@ -34,11 +33,6 @@ class UdevDriver(NodedevDriver):
         self._table = DeviceTable()
         self._monitor = DeviceMonitor(self._host, self._table, self._changed)
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @classmethod
-    def paths(cls, *, inprocess: bool) -> tuple[str, ...]:
-        """Not in-process: the monitor belongs to a service."""
-        return () if inprocess else ("/system",)
 
     async def start(self) -> None:
         """Look at everything, and listen for changes."""

@@ -5,9 +5,4 @@ from virtbus_storage.drivers.test import TestDriver
 class DirDriver(TestDriver):
     """x"""
 
-    name = "dir"
-    schemes = ("qemu",)
-
-    @classmethod
-    def paths(cls, *, inprocess):
-        return ()
+    paths = ()

@@ -11,6 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.xml_lines import Raw
+
 from virtbus_domain.drivers.qemu.arguments import Arguments, unsupported
 from virtbus_domain.drivers.qemu.capabilities import Machine, QemuCapabilities
 from virtbus_domain.drivers.qemu.devices import I440FX, Q35, DeviceBuilder, Platform
@@ -19,9 +23,6 @@ from virtbus_domain.drivers.qemu.supported import check_supported, raw_attribute
 from virtbus_domain.xml.disk import Disk
 from virtbus_domain.xml.domain import Devices, Domain, Os
 from virtbus_domain.xml.interface import Interface
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml_lines import Raw
 
 _SANDBOX = {"obsolete": "deny", "elevateprivileges": "deny", "spawn": "deny", "resourcecontrol": "deny"}
 _TRANSLATION_BUFFER = 32  # MiB; with QEMU's own choice one emulated guest grows to 700 MiB
@@ -261,8 +262,9 @@ def _power(arguments: Arguments, domain: Domain, platform: Platform) -> None:
     if domain.on_reboot == "destroy":
         arguments.keyed("-action", reboot="shutdown")
     bridge = "ICH9-LPC" if platform is Q35 else "PIIX4_PM"
+    has_acpi = domain.features is not None and domain.features.acpi  # without it there is nothing to switch off
     for state, enabled in (("disable_s3", domain.suspend_to_mem), ("disable_s4", domain.suspend_to_disk)):
-        if enabled is not None:
+        if enabled is not None and has_acpi:
             arguments.plain("-global", f"{bridge}.{state}={0 if enabled else 1}")
     for number, label in enumerate(domain.seclabels, 1):
         if dict(label.attrs).get("type") != "none":

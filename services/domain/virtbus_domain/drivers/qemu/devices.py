@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from virtbus_shared.service.xml_lines import Element, Raw
+
 from virtbus_domain.drivers.qemu.arguments import Arguments, Json, Null, unsupported
 from virtbus_domain.drivers.qemu.names import controller_name, disk_name, numbered
 from virtbus_domain.drivers.qemu.supported import raw_address, raw_attributes
@@ -18,10 +20,10 @@ from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.disk import Disk, DiskDriver
 from virtbus_domain.xml.domain import Devices
 from virtbus_domain.xml.interface import Interface
-from virtbus_shared.service.xml_lines import Element, Raw
 
 _PATH = "/domain/devices"
 _FORMATS = ("raw", "qcow2")
+_ROOT_PORT = "pcie-root-port"
 # cache mode: (direct, no-flush) of the block nodes and the device's write cache. qemu(1), "-drive cache=".
 _CACHE = {
     "none": (True, False, "on"), "writeback": (False, False, "on"), "writethrough": (False, False, "off"),
@@ -56,9 +58,10 @@ class DeviceBuilder:
         self._devices = devices
         self._boot = boot  # id() of a device -> its place in the boot order
         self._taps = taps
+        self._placed: list[tuple[int, dict[str, Json]]] = []  # rank and properties of each -device
 
     def build(self) -> None:
-        """All devices; controllers first, since QEMU wants a bus before what sits on it."""
+        """All devices, in an order in which each finds its bus and its address free."""
         devices = self._devices
         for number, controller in enumerate(devices.controllers, 1):
             self._controller(controller, f"{_PATH}/controller[{number}]")
@@ -81,13 +84,21 @@ class DeviceBuilder:
             self._balloon(item, f"{_PATH}/memballoon")
         for number, item in enumerate(devices.rngs):
             self._rng(item, number, f"{_PATH}/rng[{number + 1}]")
+        for _, properties in sorted(self._placed, key=lambda placed: placed[0]):
+            self._arguments.json("-device", **properties)
 
     def _device(self, driver: str, name: str, address: Element | None, path: str, **properties: Json) -> None:
+        rank = 4
+        is_bus = driver == _ROOT_PORT
         if isinstance(address, PciAddress):
             properties = self._pci(address, path) | properties
+            # QEMU gives free slots in the order of the devices, and would give away one that a later device names.
+            rank = 0 if is_bus else 3 if address.bus else 1
+        elif is_bus:
+            rank = 2
         elif address is not None and not isinstance(address, DriveAddress):
             raise unsupported(f"{path}/address")
-        self._arguments.json("-device", driver=driver, id=name, **properties)
+        self._placed.append((rank, {"driver": driver, "id": name, **properties}))
 
     def _pci(self, address: PciAddress, path: str) -> dict[str, Json]:
         if address.domain:
@@ -101,8 +112,8 @@ class DeviceBuilder:
         name = controller_name(controller)
         driver: str | None = None
         properties: dict[str, Json] = {}
-        if kind == "pci" and model == "pcie-root-port":
-            driver, properties = model, self._root_port(controller, path)
+        if kind == "pci" and model == _ROOT_PORT:
+            driver, properties = _ROOT_PORT, self._root_port(controller, path)
         elif kind == "usb":
             driver = _USB_CONTROLLERS.get(model or ("qemu-xhci" if self._platform is Q35 else "piix3-uhci"))
         elif kind == "scsi":
@@ -130,7 +141,7 @@ class DeviceBuilder:
 
     def _root_port(self, controller: Controller, path: str) -> dict[str, Json]:
         for item in controller.hardware_model:
-            if raw_attributes(item, f"{path}/model", "name").get("name") not in (None, "pcie-root-port"):
+            if raw_attributes(item, f"{path}/model", "name").get("name") not in (None, _ROOT_PORT):
                 raise unsupported(f"{path}/model")
         target: dict[str, str] = {}
         for item in controller.target:

@@ -17,10 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from socket import socket
 
-from virtbus_domain.drivers.qemu import monitor as qmp
-from virtbus_domain.drivers.qemu.discovery import FoundGuest, GuestPaths, start_time
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
+
+from virtbus_domain.drivers.qemu import monitor as qmp
+from virtbus_domain.drivers.qemu.discovery import FoundGuest, GuestPaths, start_time
 
 TERM_GRACE = 10.0  # seconds from SIGTERM to SIGKILL: libvirt's
 KILL_GRACE = 5.0  # seconds from SIGKILL to giving up; only a process stuck inside the kernel needs more

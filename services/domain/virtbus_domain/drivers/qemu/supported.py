@@ -7,6 +7,8 @@ supported when the builder reads it and its field is added here.
 
 from __future__ import annotations
 
+from virtbus_shared.service.xml_lines import PLANS, Element, Raw, Rest
+
 from virtbus_domain.drivers.qemu.arguments import unsupported
 from virtbus_domain.xml.address import DriveAddress, PciAddress
 from virtbus_domain.xml.chardev import Chardev, ChardevSource, ChardevTarget
@@ -14,7 +16,6 @@ from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.disk import Disk, DiskDriver, DiskSource
 from virtbus_domain.xml.domain import Clock, Devices, Domain, Features, Os
 from virtbus_domain.xml.interface import Interface, InterfaceSource
-from virtbus_shared.service.xml_lines import PLANS, Element, Raw, Rest
 
 SUPPORTED: dict[type[Element], frozenset[str]] = {
     Domain: frozenset({
@@ -83,7 +84,7 @@ def _check(element: Element, path: str) -> None:
     allowed = SUPPORTED.get(type(element), frozenset())
     for name, line in PLANS[type(element)].lines.items():
         value = getattr(element, name)
-        if value is None or value is False or value == []:
+        if value is None or value is False or value in ([], ()):
             continue
         here = f"{path}/{line.path.removesuffix('/.')}"
         if name not in allowed:

@@ -1,0 +1,115 @@
+"""Documents meant to harm: refused early, with libvirt's error, in bounded time and memory."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.xml import MAX_CHARACTERS, Document, element, parse_root, subs, text
+from virtbus_shared.service.xml_lines import MAX_DEPTH, Element
+
+
+@element
+class Leaf(Element):
+    """A part with a name."""
+
+    name: str | None = text("name")
+
+
+@element
+class Tree(Element):
+    """A model with room for strangers."""
+
+    name: str | None = text("name")
+    leaves: list[Leaf] = subs("leaf", Leaf)
+
+
+TREE = Document(Tree, "tree", "tree_definition", c.VIR_FROM_NETWORK)
+
+BOMB = "<!DOCTYPE t [<!ENTITY a0 'ha'>" + "".join(
+    f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, 12)) + "]><tree><name>&a11;</name></tree>"
+
+
+@pytest.mark.parametrize(("document", "says"), [
+    ("", "(tree_definition):1: Document is empty"),
+    ("<", "(tree_definition):1: StartTag: invalid element name\n<\n-^"),
+    ("<tree>\n<name>x</nme></tree>", "(tree_definition):2: Opening and ending tag mismatch: name line 2 and nme\n"
+                                     "<name>x</nme></tree>\n-------------^"),
+    ("<tree><name>\x00</name></tree>", "(tree_definition):1: "),
+    ("<tree>\ud800</tree>", "(tree_definition):1: "),
+    ("<tree a='1' a='2'/>", "Attribute a redefined"),
+    ("<tree>&undefined;</tree>", "(tree_definition):1: "),
+    (BOMB, "document type declarations are not accepted"),
+    ("<!DOCTYPE tree><tree/>", "document type declarations are not accepted"),
+    ("<!DOCTYPE t [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><tree><name>&x;</name></tree>", "not accepted"),
+    ("<!DOCTYPE t SYSTEM 'http://192.0.2.1/x.dtd'><tree/>", "not accepted"),
+])
+def test_malformed_documents_are_refused(document: str, says: str) -> None:
+    """What is not plain well-formed XML is one error with the place, in the words and shape of libvirt."""
+    with pytest.raises(LibvirtError) as refused:
+        TREE.parse(document)
+    assert (refused.value.code, refused.value.domain) == (c.VIR_ERR_XML_DETAIL, c.VIR_FROM_NETWORK)
+    assert says in refused.value.message
+
+
+def test_size_is_refused_before_parsing() -> None:
+    """A hundred megabytes cost no second hundred: the length is looked at first."""
+    huge = "<tree>" + "<a/>" * (25 * 1024 * 1024) + "</tree>"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(LibvirtError, match=f"larger than the {MAX_CHARACTERS} permitted"):
+        TREE.parse(huge)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10 * 1024
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 2, 2000, 500_000])
+def test_depth_is_bounded(depth: int) -> None:
+    """Deep nesting is an error, not a stack that overflows."""
+    with pytest.raises(LibvirtError) as refused:
+        TREE.parse("<tree>" + "<a>" * depth + "</a>" * depth + "</tree>")
+    assert refused.value.code in (c.VIR_ERR_XML_DETAIL, c.VIR_ERR_XML_ERROR)
+
+
+def test_permitted_depth_is_kept() -> None:
+    """What is just within the bound is read and written."""
+    tree = TREE.parse("<tree>" + "<a>" * 200 + "</a>" * 200 + "</tree>")
+    assert TREE.parse(TREE.format(tree)) == tree
+
+
+def test_many_attributes_and_elements_are_linear() -> None:
+    """A document at the size limit, full of strangers, is read and kept whole."""
+    strangers = 20_000
+    document = "<tree>" + "".join(f"<a{n} b{n}='1'/>" for n in range(strangers)) + "</tree>"
+    rest = TREE.parse(document).rest
+    assert rest is not None
+    assert len(rest[""].elements) == strangers
+
+
+def test_repeated_identifiers_are_data() -> None:
+    """xml:id and id twice mean nothing to us: no attribute is taken for an identity."""
+    tree = TREE.parse("<tree><leaf id='1'><name>a</name></leaf><leaf id='1' xml:id='z'><name>b</name></leaf></tree>")
+    assert [leaf.name for leaf in tree.leaves] == ["a", "b"]
+
+
+def test_declared_encoding_does_not_matter() -> None:
+    """The text arrives decoded; what its declaration says of bytes is history."""
+    assert TREE.parse("<?xml version='1.0' encoding='ISO-8859-1'?><tree><name>é</name></tree>").name == "é"
+
+
+@given(st.text(st.sampled_from("<>/='\"& \n!-[]?:abtrename\x00\ud800é"), max_size=60))
+def test_random_markup_is_answered(markup: str) -> None:
+    """Whatever the bytes, the answer is a model or a libvirt error."""
+    try:
+        assert isinstance(TREE.parse(f"<tree>{markup}</tree>"), Tree)
+    except LibvirtError as refused:
+        assert refused.code in (c.VIR_ERR_XML_DETAIL, c.VIR_ERR_XML_ERROR)
+
+
+def test_nothing_is_fetched(tmp_path: object) -> None:
+    """An external entity's file is not read even where it exists."""
+    with pytest.raises(LibvirtError):
+        parse_root(f"<!DOCTYPE t [<!ENTITY x SYSTEM '{tmp_path}/x'>]><tree>&x;</tree>", "t", c.VIR_FROM_NONE)
