@@ -36,7 +36,7 @@ def cpu_seconds(pid: int) -> float:
 def listener_pid(port: int) -> int:
     """The process that listens on a TCP port of this machine: the broker's."""
     for entry in psutil.net_connections("tcp"):
-        if entry.status == psutil.CONN_LISTEN and entry.laddr.port == port and entry.pid is not None:
+        if entry.status == psutil.CONN_LISTEN and entry.laddr and entry.laddr.port == port and entry.pid is not None:
             return entry.pid
     raise LookupError(f"no process of this machine is seen listening on port {port}")
 
@@ -166,9 +166,8 @@ def table(results: Mapping[str, Sequence[Figures]], base: str) -> str:
     lines = ["| subject | p50 us | p99 us | calls/s | client us | server us | broker us | p50 | calls/s | CPU |",
              "|---|---|---|---|---|---|---|---|---|---|"]
     for name, rounds in results.items():
-        middle = [statistics.median(f(r) for r in rounds) for f in (
-            lambda r: r.p50 * 1e6, lambda r: r.p99 * 1e6, lambda r: r.rate, lambda r: r.client * 1e6,
-            lambda r: r.server * 1e6, lambda r: r.broker * 1e6)]
+        middle = map(statistics.median, zip(*((r.p50 * 1e6, r.p99 * 1e6, r.rate, r.client * 1e6, r.server * 1e6,
+                                               r.broker * 1e6) for r in rounds), strict=True))
         ratios = [ratio(rounds, results[base], f) for f in (lambda r: r.p50, lambda r: r.rate, lambda r: r.cpu)]
         lines.append(f"| {name} | " + " | ".join(f"{v:.0f}" for v in middle) + " | "
                      + " | ".join(f"{v:.2f}" for v in ratios) + " |")

@@ -24,7 +24,7 @@ from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities, probe
 from virtbus_domain.drivers.qemu.command import before_run, build, taps_needed
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.monitor import listen
-from virtbus_domain.drivers.qemu.names import assign_names
+from virtbus_domain.drivers.qemu.names import assign_names, fill_ptys
 from virtbus_domain.drivers.qemu.process import launch
 from virtbus_domain.drivers.qemu.supported import check_supported
 from virtbus_domain.xml import Domain, format_domain, normalise, parse_domain
@@ -112,8 +112,8 @@ DOCUMENTS: dict[str, tuple[str, str, str]] = {  # name: machine, elements beside
                  "<on_reboot>destroy</on_reboot>"
                  "<pm><suspend-to-mem enabled='no'/><suspend-to-disk enabled='no'/></pm>"
                  "<seclabel type='none'/>", ""),
-    "platform pc": ("pc", "<vcpu current='1'>2</vcpu><features><acpi/></features><cpu mode='maximum'/><pm><suspend-to-mem enabled='yes'/></pm>",
-                    ""),
+    "platform pc": ("pc", "<vcpu current='1'>2</vcpu><features><acpi/></features><cpu mode='maximum'/>"
+                    "<pm><suspend-to-mem enabled='yes'/></pm>", ""),
     "virtio disks": ("q35", "", DISK.format(format="raw", file="disk.img", dev="vda", bus="virtio", extra="")
                      + DISK.format(format="qcow2", file="disk.qcow2", dev="vdb", bus="virtio",
                                    extra="<serial>A,B</serial><backingStore/>")),
@@ -230,8 +230,25 @@ class TestDevices:
         domain = model(capabilities, f"<serial type='file'><source path='{path}'/></serial><serial type='pty'/>")
         [chardevs] = started(domain, capabilities, files / "run", ("query-chardev", {}))
         assert path.exists()
-        assert any(chardev["label"] == "charserial1" and chardev["filename"].startswith("pty:/dev/pts/")
-                   for chardev in chardevs)
+        assert domain.devices is not None
+        assign_names(domain.devices)
+        fill_ptys(domain.devices, chardevs)
+        [terminal] = domain.devices.serials[1].source
+        assert (terminal.path or "").startswith("/dev/pts/")
+
+    def test_console_is_the_serial_port(self, capabilities: QemuCapabilities, files: Path) -> None:
+        """A terminal's path stands at the port and, for old clients, twice at the console that mirrors it."""
+        domain = model(capabilities, "<console type='pty'/>")
+        [chardevs] = started(domain, capabilities, files / "run", ("query-chardev", {}))
+        assert domain.devices is not None
+        assign_names(domain.devices)
+        fill_ptys(domain.devices, chardevs)
+        live = format_domain(domain, live=True)
+        [path] = set(re.findall("/dev/pts/[0-9]+", live))
+        assert f"<console type='pty' tty='{path}'>" in live
+        assert live.count(f"<source path='{path}'/>") == 2
+        assert live.count("<alias name='serial0'/>") == 2
+        assert "/dev/pts" not in format_domain(domain, live=False)
 
     def test_serial_to_a_socket(self, capabilities: QemuCapabilities, files: Path) -> None:
         """A unix serial port in bind mode listens, and in connect mode dials."""
@@ -256,7 +273,8 @@ class TestDevices:
         domain = model(capabilities, DISK.format(format="raw", file=files / "disk.img", dev="vdb", bus="virtio",
                                                  extra="<alias name='ua-system'/>")
                        + CDROM.format(dev="sda", bus="sata") + "<interface type='user'/><serial type='pty'/>")
-        assign_names(domain.devices) if domain.devices else None
+        assert domain.devices is not None
+        assign_names(domain.devices)
         live, stored = format_domain(domain, live=True), format_domain(domain, live=False)
         for name in ("ua-system", "sata0-0-0", "net0", "serial0"):
             assert f"<alias name='{name}'/>" in live
@@ -324,8 +342,8 @@ class TestRefused:
         ("/domain/devices/interface[1]/model/@type", "",
          "<interface type='user'><model type='vfio-pci'/></interface>"),
         ("/domain/devices/serial[1]/@type", "", "<serial type='stdio'/>"),
-        ("/domain/devices/serial[1]/source[1]/@host", "", "<serial type='tcp'><source mode='bind' host='a' service='1'/>"
-         "</serial>"),
+        ("/domain/devices/serial[1]/source[1]/@host", "",
+         "<serial type='tcp'><source mode='bind' host='a' service='1'/></serial>"),
         ("/domain/devices/rng[1]/backend/@model", "", "<rng model='virtio'><backend model='egd'/></rng>"),
         ("/domain/devices/rng[1]/rate", "", "<rng model='virtio'><rate bytes='1'/><backend model='random'/></rng>"),
         ("/domain/devices/input[1]", "", "<input type='tablet' bus='usb'/>"),

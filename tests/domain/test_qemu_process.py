@@ -6,6 +6,7 @@ All with real QEMU; guests are paused and have no machine or a tiny one, so each
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -137,6 +138,28 @@ class TestLife:
                     await monitor.execute("query-status")
                 refused(error, c.VIR_ERR_OPERATION_FAILED, "domain is no longer running")
         asyncio.run(scenario())
+
+    def test_cpu_time(self) -> None:
+        """CPU time is the kernel's figure, in nanoseconds; that of a process which has ended is zero."""
+        async def scenario() -> None:
+            process = QemuProcess(os.getpid(), os.pidfd_open(os.getpid()))  # one that has surely used some
+            times = psutil.Process().cpu_times()
+            assert 0 < round(times.user + times.system, 2) * 1e9 <= process.cpu_time() + 1
+            process.release()
+            ended = QemuProcess.spawn([str(require_program("true"))], Path(os.devnull))
+            await ended.exited.wait()
+            assert (ended.status, ended.cpu_time()) == (0, 0)
+        asyncio.run(scenario())
+
+    def test_no_descriptor_left(self, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A QEMU that could not be watched is not left running."""
+        def refuse(pid: int) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+        with pytest.raises(LibvirtError, match="Too many open files"):
+            asyncio.run(start(run_dir))
+        assert find_guests(run_dir) == []
 
     def test_terminate(self, run_dir: Path) -> None:
         """SIGTERM ends a healthy guest orderly; terminating it again is nothing."""
@@ -359,6 +382,31 @@ class TestDiscovery:
         assert not half.directory.exists()
         assert not full.directory.exists()
         assert foreign.is_dir()
+
+    def test_other_spelling(self, run_dir: Path) -> None:
+        """A guest is found through another path to the same run directory, as /var/run is to /run."""
+        (run_dir / "real").mkdir()
+        (run_dir / "link").symlink_to("real")
+        found = orphan(run_dir / "link")
+        assert find_guests(run_dir / "real") == [found]
+        os.kill(found.pid, signal.SIGKILL)
+
+    def test_hidden_process(self, run_dir: Path) -> None:
+        """The directory of a QEMU that /proc does not show as ours is left alone: it holds the lock."""
+        paths = GuestPaths(run_dir, 1, UUIDS[1])
+        paths.create()
+        stranger = subprocess.Popen(
+            [require_program("qemu-system-x86_64"), "-machine", "none", "-accel", "tcg", "-display", "none",
+             "-monitor", "stdio", "-pidfile", paths.pidfile], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert stranger.stdout is not None
+            stranger.stdout.readline()  # its monitor's greeting: it has come up
+            assert find_guests(run_dir) == []
+            assert paths.directory.is_dir()
+        finally:
+            stranger.communicate(b"quit\n", timeout=30)
+        assert find_guests(run_dir) == []
+        assert not paths.directory.exists()
 
     def test_nothing_there(self, run_dir: Path) -> None:
         """A run directory that was never used holds no guests."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
+from tests.support.components import require_program
 from tests.support.netns import NetworkNamespace
 
 MAC = "52:54:00:12:34:56"
 
 
-def run_inside(netns: NetworkNamespace, body: str) -> str:
+def run_inside(netns: NetworkNamespace, body: str, *arguments: str) -> str:
     """Run the body of a coroutine inside the namespace: links belong to a process, not to a call."""
     script = textwrap.dedent("""
         import asyncio, os, socket, subprocess, sys
@@ -26,14 +27,7 @@ def run_inside(netns: NetworkNamespace, body: str) -> str:
         {body}
         asyncio.run(main())
     """).format(mac=MAC, body=textwrap.indent(textwrap.dedent(body), "    "))
-    return netns.run([sys.executable, "-W", "error", "-c", script])
-
-
-def link(netns: NetworkNamespace, name: str) -> dict[str, object]:
-    """What iproute2 says of a link."""
-    [found] = json.loads(netns.run(["ip", "-json", "-details", "link", "show", name]))
-    assert isinstance(found, dict)
-    return found
+    return netns.run([sys.executable, "-W", "error", "-c", script, *arguments])
 
 
 @pytest.fixture
@@ -67,19 +61,31 @@ def test_vanishes_with_its_holder(bridge: NetworkNamespace) -> None:
     assert {entry["ifname"] for entry in json.loads(bridge.run(["ip", "-json", "link"]))} == {"lo", "br0"}
 
 
-def test_held_by_qemu(bridge: NetworkNamespace) -> None:
-    """A descriptor passed to another program keeps the device after we are gone: as QEMU does after our death."""
-    pid = int(run_inside(bridge, """
+def test_held_by_qemu(bridge: NetworkNamespace, tmp_path: Path) -> None:
+    """QEMU that was given the descriptor keeps the device when our copy is closed, as by our death, until it ends."""
+    output = run_inside(bridge, """
+        from pathlib import Path
+        from virtbus_domain.drivers.qemu.discovery import GuestPaths
+        from virtbus_domain.drivers.qemu.monitor import listen
+        from virtbus_domain.drivers.qemu.process import launch
+        emulator, run_dir = sys.argv[1:]
+        paths = GuestPaths(Path(run_dir), 1, "6f1b3a52-9f0e-4a55-8f2c-0d3f5e4a7b10")
+        paths.create()
+        listener = listen(paths.monitor)
         tap = await create_tap(MAC, "br0")
-        quiet = subprocess.DEVNULL
-        holder = subprocess.Popen(["sleep", "600"], pass_fds=[tap.fd], stdout=quiet, stderr=quiet)
-        print(holder.pid)
-        holder.returncode = 0
-    """))
-    try:
-        assert link(bridge, "vnet0")["master"] == "br0"
-    finally:
-        os.kill(pid, 9)
+        process, monitor = await launch(
+            [emulator, "-machine", "q35,accel=tcg", "-nodefaults", "-display", "none", "-S",
+             "-chardev", f"socket,id=m,fd={listener.fileno()},server=on,wait=off", "-mon", "chardev=m,mode=control",
+             "-netdev", f'{{"type":"tap","fd":"{tap.fd}","id":"n"}}',
+             "-device", '{"driver":"virtio-net-pci","netdev":"n","mac":"%s"}' % MAC], paths, listener, [tap.fd])
+        os.close(tap.fd)
+        [card] = await monitor.execute("query-rx-filter")
+        print(card["main-mac"], tap.name in [name for _, name in socket.if_nameindex()])
+        await process.kill()
+        await monitor.closed.wait()
+        print(tap.name in [name for _, name in socket.if_nameindex()])
+    """, str(require_program("qemu-system-x86_64")), str(tmp_path))
+    assert output.split() == [MAC, "True", "False"]
 
 
 def test_without_a_bridge(netns: NetworkNamespace) -> None:

@@ -10,19 +10,20 @@ import textwrap
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pika
 import pytest
-
-from tests.support.bus import PATIENCE, Service, cut_client, echo
 from virtbus_shared import constants as c
 from virtbus_shared.bus import calls, link, topology
 from virtbus_shared.bus.client import BusClient
+from virtbus_shared.bus.server import Delivery
 from virtbus_shared.envelope import MAX_BODY
 from virtbus_shared.errors import LibvirtError
+
+from tests.support.bus import PATIENCE, Service, cut_client, echo
 
 
 @pytest.fixture
@@ -158,11 +159,10 @@ def test_a_request_in_the_queue_carries_its_expiration(broker_url: str, client: 
     channel.queue_bind(queue, topology.COMMAND, f"{node}.domain.*")
     with pytest.raises(LibvirtError, match="outcome is unknown"):
         client.call(node, "domain.x", ident(), b"", soon(0.5))
-    with pytest.raises(LibvirtError, match="outcome is unknown"):
-        with ThreadPoolExecutor() as pool:
-            call = pool.submit(client.call, node, "domain.x", ident(), b"kept", soon(1.5))
-            for _, properties, body in channel.consume(queue, auto_ack=True):
-                break
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(client.call, node, "domain.x", ident(), b"kept", soon(1.5))
+        _, properties, body = next(channel.consume(queue, auto_ack=True, inactivity_timeout=PATIENCE))
+        with pytest.raises(LibvirtError, match="outcome is unknown"):
             call.result()
     connection.close()
     assert body == b"kept", "the first one had expired"
@@ -212,8 +212,11 @@ def test_gather(broker_url: str, client: BusClient, node: str) -> None:
     """One command reaches a service of every node; replies stream in until enough have come."""
     kind = f"k{uuid.uuid4().hex[:8]}"
     names = [f"{node}-{n}" for n in range(3)]
-    services = [Service(broker_url, name, kind, on_request=lambda d, name=name: d.reply_and_ack(name.encode()))
-                for name in names]
+
+    def say_name(name: str) -> Callable[[Delivery], None]:
+        return lambda delivery: delivery.reply_and_ack(name.encode())
+
+    services = [Service(broker_url, name, kind, on_request=say_name(name)) for name in names]
     try:
         got: list[bytes] = []
 
@@ -295,7 +298,12 @@ def test_a_failure_of_the_io_thread_is_survived(broker_url: str, client: BusClie
     """Even a mistake in the I/O thread's own code costs a connection, not the callers."""
     with Service(broker_url, node, on_request=echo):
         assert client.call(node, "domain.x", ident(), b"1", soon()) == b"1"
-        monkeypatch.setattr(link, "expiration", lambda call, now: monkeypatch.undo() or 1 // 0)
+
+        def fail_once(call: calls.Call, now: float) -> int:
+            monkeypatch.undo()
+            raise RuntimeError(f"a mistake with {call.id} at {now}")
+
+        monkeypatch.setattr(link, "expiration", fail_once)
         assert client.call(node, "domain.x", ident(), b"2", soon()) == b"2"
 
 
@@ -381,9 +389,10 @@ def test_close_ends_waiting_calls(broker_url: str, client: BusClient, node: str)
         for _ in range(4):
             service.take()
         client.close()
-        for call in (*waiting, gathering):
+        ends: list[Future[bytes] | Future[int]] = [*waiting, gathering]
+        for end in ends:
             with pytest.raises(LibvirtError, match="client socket is closed"):
-                call.result()
+                end.result()
     client.close()
     assert not client.connected
     with pytest.raises(LibvirtError, match="client socket is closed"):

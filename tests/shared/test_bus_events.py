@@ -12,15 +12,15 @@ from collections.abc import Iterator
 import pika
 import pytest
 from pika.channel import Channel
-
-from tests.support.broker import Broker, PrivateBroker
-from tests.support.bus import PATIENCE, Service, cut, cut_client, echo
 from virtbus_shared import constants as c
 from virtbus_shared.bus import subscription as subscriptions
 from virtbus_shared.bus import topology
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.server import PublishError
 from virtbus_shared.errors import LibvirtError
+
+from tests.support.broker import Broker, PrivateBroker
+from tests.support.bus import PATIENCE, Service, cut, cut_client, echo
 
 
 @pytest.fixture
@@ -168,8 +168,12 @@ def test_a_cancelled_consumer_is_told_as_a_gap(service: Service, client: BusClie
     monkeypatch.setattr(subscriptions, "RETRY", 0.05)
     queues: list[str] = []
     bind = Channel.queue_bind
-    monkeypatch.setattr(Channel, "queue_bind", lambda self, queue, *rest: queues.append(queue) or bind(
-        self, queue, *rest))
+
+    def noted(self: Channel, queue: str, *rest: object) -> None:
+        queues.append(queue)
+        bind(self, queue, *rest)
+
+    monkeypatch.setattr(Channel, "queue_bind", noted)
     inbox = Inbox()
     client.subscribe([f"{node}.#"], inbox.event, inbox.gap)
     link = client._link
@@ -231,7 +235,7 @@ def test_an_event_without_a_confirm_fails(service: Service, node: str) -> None:
 
 
 def test_a_subscription_that_the_broker_refuses(broker: Broker, broker_url: str, node: str) -> None:
-    """Missing rights are an error of subscribe() with the broker's words, and cost no call and no other subscription."""
+    """Missing rights are an error of subscribe() with the broker's words, and disturb nothing else."""
     if not isinstance(broker, PrivateBroker):
         pytest.skip("needs a broker that is this run's own")
     params = pika.URLParameters(broker_url)

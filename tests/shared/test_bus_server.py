@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,14 +11,14 @@ from contextlib import contextmanager
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
-
-from tests.support.broker import Broker, PrivateBroker
-from tests.support.bus import PATIENCE, Service, echo
 from virtbus_shared import constants as c
 from virtbus_shared.bus import topology
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.server import BusServer, Delivery, NoEvents, PublishError
 from virtbus_shared.errors import LibvirtError
+
+from tests.support.broker import Broker, PrivateBroker
+from tests.support.bus import PATIENCE, Service, echo, until
 
 
 @pytest.fixture
@@ -261,12 +259,8 @@ def test_replies_go_out_though_the_connection_is_lost_while_stopping(broker_url:
         service.do(service.server.quiesce())
         connection = service.server._connection
         service.cut()
-
-        async def back() -> None:
-            while service.server._session is None or service.server._connection is connection:
-                await asyncio.sleep(0.01)
-
-        service.do(back())
+        until(lambda: service.server._session is not None and service.server._connection is not connection,
+              "the service is back")
         with pytest.raises(LibvirtError, match="nobody takes its commands"):
             call(client, node)
         service.call(delivery.reply_and_ack, b"last words")
@@ -317,27 +311,25 @@ def test_the_broker_restarts(broker: Broker, broker_url: str, node: str) -> None
 
 
 def test_an_alarm_of_the_broker_is_seen(broker: Broker, broker_url: str, node: str) -> None:
-    """While the broker takes nothing, new calls fail at once with its reason; afterwards all is as before."""
+    """The first call in an alarm waits for its end; from then on calls fail at once with the broker's reason."""
     own = private(broker)
     client = BusClient(broker_url)
-    with Service(broker_url, node, on_request=echo) as service:
+    with Service(broker_url, node, on_request=echo), ThreadPoolExecutor() as pool:
         assert call(client, node, b"1") == b"1"
+        link = client._link
+        assert link is not None
         own.ctl("set_vm_memory_high_watermark", "0.000001")
         try:
+            first = pool.submit(call, client, node, b"first")  # only who publishes is told of the alarm
+            until(lambda: link.blocked is not None, "the alarm reaches the client")
             with pytest.raises(LibvirtError, match="takes no commands for now") as caught:
-                while True:  # the alarm reaches a connection when it publishes
-                    client.call(node, "domain.x", str(uuid.uuid4()), b"", time.time() + 0.2)
+                call(client, node)
         finally:
             own.ctl("set_vm_memory_high_watermark", "0.6")
         assert caught.value.code == c.VIR_ERR_RESOURCE_BUSY
-        done = threading.Event()
-        while not done.is_set():
-            try:
-                assert call(client, node, b"2") == b"2"
-                done.set()
-            except LibvirtError as e:
-                assert e.code == c.VIR_ERR_RESOURCE_BUSY
-        assert service.server.ready
+        assert first.result() == b"first"
+        until(lambda: link.blocked is None, "the end of the alarm reaches the client")
+        assert call(client, node, b"2") == b"2"
     client.close()
 
 

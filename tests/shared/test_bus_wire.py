@@ -19,12 +19,12 @@ from urllib.parse import quote
 import pika
 import pytest
 from pika.adapters.asyncio_connection import AsyncioConnection
-
-from tests.support.bus import PATIENCE, Service, cut_client, echo
 from virtbus_shared import constants as c
 from virtbus_shared.bus import wire
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.errors import LibvirtError
+
+from tests.support.bus import PATIENCE, Service, cut_client, echo
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_the_overrides_are_reached(broker_url: str, client: BusClient, node: str
                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Each overridden method of pika is called on both sides; deliveries do not pass through pika's channel."""
     reached = {name: counted(monkeypatch, wire._Lean, name)
-               for name in ("_output_marshaled_frames", "_on_data_available", "_write")}
+               for name in ("_proto_connection_made", "_output_marshaled_frames", "_on_data_available", "_write")}
     delivered = counted(monkeypatch, pika.channel.Channel, "_on_deliver")
     with Service(broker_url, node, on_request=echo):
         assert call(client, node, b"x") == b"x"
@@ -79,7 +79,12 @@ def test_a_burst_leaves_in_few_writes(broker_url: str, client: BusClient, node: 
         answers = [pool.submit(call, client, node) for _ in range(50)]
         deliveries = [service.take() for _ in answers]
         writes = counted(monkeypatch, wire.LeanAsyncioConnection, "_write")
-        service.call(lambda: [delivery.reply_and_ack(b"ok") for delivery in deliveries])
+
+        def answer_all() -> None:
+            for delivery in deliveries:
+                delivery.reply_and_ack(b"ok")
+
+        service.call(answer_all)
         assert [answer.result() for answer in answers] == [b"ok"] * 50
         assert len(writes) == 1
 
@@ -109,14 +114,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("tls")
+    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
     for command in (
         "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
         "openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr",
+        "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names "
+        "-out server.pem",
     ):
         subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
-    subprocess.run("openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names "
-                   "-out server.pem".split(), cwd=folder, check=True, capture_output=True)
     return folder
 
 

@@ -7,7 +7,6 @@ import resource
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import MAX_CHARACTERS, Document, element, parse_root, subs, text
@@ -44,7 +43,7 @@ BOMB = "<!DOCTYPE t [<!ENTITY a0 'ha'>" + "".join(
     ("<tree>\ud800</tree>", "(tree_definition):1: "),
     ("<tree a='1' a='2'/>", "Attribute a redefined"),
     ("<tree>&undefined;</tree>", "(tree_definition):1: "),
-    (BOMB, "document type declarations are not accepted"),
+    (BOMB, "(tree_definition):1: "),
     ("<!DOCTYPE tree><tree/>", "document type declarations are not accepted"),
     ("<!DOCTYPE t [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><tree><name>&x;</name></tree>", "not accepted"),
     ("<!DOCTYPE t SYSTEM 'http://192.0.2.1/x.dtd'><tree/>", "not accepted"),
@@ -104,9 +103,10 @@ def test_declared_encoding_does_not_matter() -> None:
 def test_random_markup_is_answered(markup: str) -> None:
     """Whatever the bytes, the answer is a model or a libvirt error."""
     try:
-        assert isinstance(TREE.parse(f"<tree>{markup}</tree>"), Tree)
+        answer: Tree | LibvirtError = TREE.parse(f"<tree>{markup}</tree>")
     except LibvirtError as refused:
-        assert refused.code in (c.VIR_ERR_XML_DETAIL, c.VIR_ERR_XML_ERROR)
+        answer = refused
+    assert isinstance(answer, Tree) or answer.code in (c.VIR_ERR_XML_DETAIL, c.VIR_ERR_XML_ERROR)
 
 
 def test_nothing_is_fetched(tmp_path: object) -> None:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
-
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import (
@@ -137,7 +136,7 @@ def test_round_trip_of_every_shape() -> None:
 def test_input_order_is_free_and_output_order_fixed() -> None:
     """Children and attributes in any order give the same model."""
     root = etree.fromstring(FULL)
-    for node in root.iter("*"):
+    for node in list(root.iter("*")):
         node[:] = reversed(node)
         pairs = list(reversed(node.items()))
         node.attrib.clear()
@@ -229,7 +228,8 @@ def test_refusals_name_the_place(document: str, code: int, domain: int, message:
 
 
 # Every character that XML 1.0 can carry.
-XML_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cn"), exclude_characters="\ufffe\uffff").filter(
+XML_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cn"),
+                                 exclude_characters="\ufffe\uffff").filter(
     lambda letter: letter >= " " or letter in "\t\n\r"))
 
 

@@ -10,6 +10,7 @@ import asyncio
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
@@ -115,6 +116,14 @@ class Service:
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(PATIENCE)
             self.loop.close()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for something in another thread that tells nobody."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {PATIENCE:.0f} s"
+        time.sleep(0.01)
 
 
 def cut(connection: object) -> None:

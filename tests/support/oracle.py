@@ -91,5 +91,5 @@ def answers(kind: Kind, documents: Sequence[str], flags: int = 0) -> list[Answer
 
 
 def dump_domain(xml: str, flags: int = 0) -> Answer:
-    """What ``defineXML`` then ``XMLDesc`` give; without VIR_DOMAIN_XML_INACTIVE (2) in ``flags`` of the started domain."""
+    """What ``defineXML`` then ``XMLDesc`` give; of the started domain unless flags have VIR_DOMAIN_XML_INACTIVE."""
     return answers("domain", [xml], flags)[0]

@@ -1,30 +1,26 @@
-"""Disk images as files: what one is, told from its first bytes, and how a new one is made.
+"""What a file of a pool is: format, sizes, backing file, ownership and times, told from its first bytes.
 
 A refresh looks at every image of a pool, a thousand of them in some, so headers are read here rather than by a
-``qemu-img info`` process for each; only making an image is left to qemu-img. Header layouts: QEMU's docs/interop/qcow2.txt
-and qed_spec.txt, the VMDK, VHD and VDI specifications; which facts are told follows ``virstoragefileprobe.c`` of libvirt
-9.0.0.
+``qemu-img info`` process for each. Header layouts: QEMU's docs/interop/qcow2.txt and qed_spec.txt, and what VMDK, VHD
+and VDI specify; which facts are told follows ``virstoragefileprobe.c`` of libvirt 9.0.0.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml_lines import Raw
+
 from virtbus_storage.xml import BackingStore, Permissions, Timestamps, Volume, VolumeTarget
 
 HEADER = 4096  # bytes; every header and all of a qcow2 file's extensions and backing file name fit, in practice
+_SMALLEST = 512  # bytes; no image of any of these formats is shorter, so less of one is no image
 _ISO_MAGIC_AT, _ISO_MAGIC = 0x8001, b"CD001"
 _BACKING_FORMAT = 0xE2792ACA  # qcow2 header extension
-_RAW_FORMATS = ("raw", "iso")  # files without a header that qemu-img would have to write
-_CHUNK = 2**30  # bytes of a raw file that are allocated between two looks at whether it is still wanted
 
 
 class _Format(NamedTuple):
@@ -47,16 +43,6 @@ _FORMATS = (
     _Format("vdi", b"\x7f\x10\xda\xbe", 64, "<Q", 368),
     _Format("vpc", b"conectix", 0, ">Q", 40),
 )
-
-
-def error(code: int, detail: str) -> LibvirtError:
-    """An error of the storage driver."""
-    return LibvirtError(code, detail, domain=c.VIR_FROM_STORAGE)
-
-
-def system_error(what: str, cause: OSError) -> LibvirtError:
-    """``VIR_ERR_SYSTEM_ERROR`` with the system's own words."""
-    return error(c.VIR_ERR_SYSTEM_ERROR, f"{what}: {cause.strerror}")
 
 
 def read_volume(folder: str, name: str) -> Volume | None:
@@ -87,7 +73,7 @@ def read_volume(folder: str, name: str) -> Volume | None:
     if kind.name == "qcow2":
         _add_qcow2(volume, target, header)
     elif kind.name == "qed":
-        # Bit 1: there is a backing file; bit 2: it is not to be probed, so it is raw.
+        # Bit 0: there is a backing file; bit 2: it is not to be probed, so it is raw.
         features, at, length = struct.unpack_from("<Q", header, 16)[0], *struct.unpack_from("<II", header, 56)
         if features & 1:
             volume.backing_store = _backing(path, header, at, length, "raw" if features & 4 else None)
@@ -110,7 +96,7 @@ def _probe(header: bytes) -> _Format | None:
     """The format that a file's first bytes show; None for a raw one, and for a header that is cut off."""
     for kind in _FORMATS:
         if header.startswith(kind.magic, kind.magic_at):
-            return kind if len(header) >= 512 or (kind.name == "qcow" and len(header) >= 48) else None
+            return kind if len(header) >= _SMALLEST else None
     return None
 
 
@@ -127,7 +113,7 @@ def _add_qcow2(volume: Volume, target: VolumeTarget, header: bytes) -> None:
     crypt, = struct.unpack_from(">I", header, 32)
     target.cluster_size = 1 << (cluster_bits & 31)
     if crypt:
-        target.encryption = [Raw("encryption", (("format", "qcow" if crypt == 1 else "luks"),))]
+        target.encryption = (Raw("encryption", (("format", "qcow" if crypt == 1 else "luks"),)),)
     extensions = 72
     if version >= 3:
         incompatible, compatible = struct.unpack_from(">QQ", header, 72)

@@ -8,6 +8,7 @@ adds; the figures of a pool, and key and path of a volume, are facts that the ca
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Callable
 
@@ -114,7 +115,7 @@ class VolumeTarget(Element):
     encryption: tuple[Raw, ...] = raw("encryption")
     compat: str | None = text("compat")
     cluster_size: int | None = size("clusterSize", "B", error=_wrong("malformed clusterSize element"))
-    nocow: bool = flag("nocow")
+    nocow: bool = flag("nocow", input_only=True)
     lazy_refcounts: bool = flag("features/lazy_refcounts")
     extended_l2: bool = flag("features/extended_l2")
 
@@ -222,7 +223,7 @@ def parse_volume(text: str) -> Volume:
     if volume.capacity is None:
         raise _error(c.VIR_ERR_XML_ERROR, "missing capacity element")
     target = volume.target
-    if target and target.compat is not None and not all(part.isdecimal() for part in target.compat.split(".", 1)):
+    if target and target.compat is not None and not re.fullmatch("[0-9]+[.][0-9]+", target.compat, re.ASCII):
         raise _error(c.VIR_ERR_XML_ERROR, "forbidden characters in 'compat' attribute")
     if target and target.rest and "features" in target.rest:
         for unknown in target.rest["features"].elements:

@@ -27,7 +27,8 @@ _SMALL = 1024  # bytes; MAX_CALLS of these are no matter, so they are not counte
 class Call:
     """One call that waits for its reply, or one fan-out that waits for many."""
 
-    __slots__ = ("body", "deadline", "error", "following", "id", "key", "lock", "node", "replies", "reply", "sent", "service")
+    __slots__ = ("body", "deadline", "error", "following", "id", "key", "lock", "node", "replies", "reply", "sent",
+                 "service")
 
     def __init__(self, node: str, procedure: str, request_id: str, body: bytes, deadline: float) -> None:
         self.id = request_id
@@ -142,8 +143,8 @@ class Calls:
         """Wake the callers whose replies came.
 
         Only some are woken here; each wakes the next of its chain when it runs. All at once would only fight for the
-        interpreter's lock, which with 64 threads costs a third of a call's CPU time. Chains are short, because where
-        another thread of the program computes all the time, each link of a chain has to wait for it anew.
+        interpreter's lock, which with 64 threads costs a fifth of the calls per second. Chains are short, because
+        where another thread of the program computes all the time, each link of a chain has to wait for it anew.
         """
         answered = self._answered
         if not answered:

@@ -6,9 +6,9 @@ produced while one read is handled leaves in one write, and all that is produced
 On the way in, the deliveries of one channel (the busy one) are taken from the stream directly; pika decodes them into
 three objects each, and a property table that it does not know would cost it the connection.
 
-All of this rests on private methods of pika: ``_output_marshaled_frames`` and ``_on_data_available``, and
-the transport behind them. pika is pinned for that reason, a test proves that the overrides are reached, and another
-that everything works, only slower, on pika's own classes.
+All of this rests on private methods of pika: ``_output_marshaled_frames``, ``_on_data_available``,
+``_proto_connection_made`` and the transport behind them. pika is pinned for that reason, a test proves that the
+overrides are reached, and another that everything works, only slower, on pika's own classes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _FRAME = struct.Struct(">BHI")
 _SIZE = struct.Struct(">Q")
 _TAG = struct.Struct(">QB")
 _METHOD, _HEADER, _BODY = 1, 2, 3
+_READ = 256 * 1024  # bytes
 _DELIVER = b"\x00\x3c\x00\x3c"  # basic.deliver
 # pika copies what is left of a piece each time the socket takes a part of it, so large output goes in pieces.
 _JOIN_LIMIT = 256 * 1024  # bytes
@@ -160,6 +161,12 @@ class _Lean:
     @abstractmethod
     def _flush_soon(self, flush: Callable[[], None]) -> None:
         """Have the adapter's loop call ``flush`` in its next turn."""
+
+    def _proto_connection_made(self, transport: _AsyncPlaintextTransport) -> None:
+        # pika reads 4 KiB at a time until there is no more, and learns that by an exception. One large read per turn
+        # of the loop gives larger batches and no exception; what is left makes the socket readable again.
+        transport._MAX_RECV_BYTES, transport._MAX_CONSUME_BYTES = _READ, 1
+        super()._proto_connection_made(transport)  # type: ignore[misc]  # pika's
 
     def _output_marshaled_frames(self, frames: Sequence[bytes]) -> None:
         self.frames_sent += len(frames)

@@ -234,8 +234,6 @@ class Dispatcher:
                 return known.reply
             # Begun before a crash that left no effect (see reconcile): this arrival may run it.
             await self._store.retry(entry.id)
-        log.info("change", extra={"request": entry.id, "procedure": entry.procedure, "caller": entry.caller,
-                                  "scope": entry.scope})
         body, failed = await self._handle(route, context, params, metrics)
         self._metrics.audited(written=True)
         log.info("changed", extra={"request": entry.id, "procedure": entry.procedure, "caller": entry.caller,

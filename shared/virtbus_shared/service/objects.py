@@ -8,6 +8,7 @@ they answer from memory.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -37,7 +38,7 @@ class Turns:
         if self._lock is None:
             self._lock = asyncio.Lock()
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.time())):
+            async with asyncio.timeout(None if deadline == math.inf else max(0.0, deadline - time.time())):
                 await self._lock.acquire()
         except TimeoutError:
             raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, "cannot acquire state change lock (held by "

@@ -79,9 +79,9 @@ def size(path: str, unit: str, *, output_only: bool = False, error: Refusal | No
     return cast(int | None, _declare(Line("size", path, unit=unit, output_only=output_only, error=error)))
 
 
-def flag(path: str) -> bool:
-    """An empty child element that means yes by being there."""
-    return cast(bool, _declare(Line("flag", path), default=False))
+def flag(path: str, *, input_only: bool = False) -> bool:
+    """An empty child element that means yes by being there; an ``input_only`` one is a wish that no document repeats."""
+    return cast(bool, _declare(Line("flag", path, input_only=input_only), default=False))
 
 
 def fixed(path: str, value: str) -> str:

@@ -74,6 +74,7 @@ class Line:
     cases: Mapping[str, type[Element]] = field(default_factory=dict)
     unit: str = ""
     output_only: bool = False
+    input_only: bool = False
     error: Refusal | None = None
     live: Live = False
     secret: bool = False

@@ -64,7 +64,7 @@ def write_model(model: Element, tag: str, pad: str, out: list[str], output: Outp
 
 
 def _shown(line: Line, output: Output) -> bool:
-    if line.secret and not output & Output.SECURE:
+    if line.input_only or (line.secret and not output & Output.SECURE):
         return False
     return line.live is not True or bool(output & Output.LIVE)
 

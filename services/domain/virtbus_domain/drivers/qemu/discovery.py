@@ -8,6 +8,7 @@ or a crash left behind; it is removed.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _DIRECTORY = re.compile(r"(?P<id>[1-9][0-9]{0,9})-(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_START_TIME = 19  # of stat_fields
 _ARGUMENTS_LOOKED_AT = 3  # the program, "-pidfile" and its value
 
 
@@ -26,6 +28,10 @@ class GuestPaths:
     run_dir: Path
     id: int
     uuid: str
+
+    def __post_init__(self) -> None:
+        # One spelling, or a guest would not be found by a service that was given /var/run for /run.
+        object.__setattr__(self, "run_dir", self.run_dir.resolve())
 
     @property
     def directory(self) -> Path:
@@ -61,6 +67,17 @@ class GuestPaths:
         """Remove the directory with all that is in it; a directory that is gone already is no error."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def in_use(self) -> bool:
+        """Whether a QEMU holds the lock on its PID file, whatever ``/proc`` shows us of it."""
+        try:
+            with self.pidfile.open("r+b") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
     @classmethod
     def from_directory(cls, run_dir: Path, directory: Path) -> GuestPaths | None:
         """The guest whose run directory this is, or None when it is none of ours."""
@@ -89,8 +106,8 @@ class FoundGuest:
         return self.paths.uuid
 
 
-def start_time(pid: int) -> int:
-    """When the process began, in clock ticks after boot (proc(5), ``stat`` field 22).
+def stat_fields(pid: int) -> list[bytes]:
+    """``/proc/<pid>/stat`` from the third field, the state, on (proc(5)).
 
     Raises ``ProcessLookupError`` when there is no such process.
     """
@@ -99,7 +116,12 @@ def start_time(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessLookupError(pid) from None
     # The second field is the program's name in brackets and may itself hold spaces and brackets.
-    return int(stat[stat.rindex(b")") + 2:].split()[19])
+    return stat[stat.rindex(b")") + 2:].split()
+
+
+def start_time(pid: int) -> int:
+    """When the process began, in clock ticks after boot; ``ProcessLookupError`` when there is no such process."""
+    return int(stat_fields(pid)[_START_TIME])
 
 
 def find_guests(run_dir: Path) -> list[FoundGuest]:
@@ -108,12 +130,12 @@ def find_guests(run_dir: Path) -> list[FoundGuest]:
     To be called once, before the service starts guests of its own: a directory that is being made for a new guest
     has no process yet either.
     """
-    run_dir = Path(os.path.abspath(run_dir))
+    run_dir = run_dir.resolve()
     found = sorted(_processes(run_dir), key=lambda guest: guest.id)
     alive = {guest.paths.directory for guest in found}
     for directory in _directories(run_dir):
         paths = GuestPaths.from_directory(run_dir, directory)
-        if paths is not None and directory not in alive:
+        if paths is not None and directory not in alive and not paths.in_use():
             paths.remove()
     return found
 

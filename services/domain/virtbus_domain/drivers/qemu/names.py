@@ -6,7 +6,10 @@ of the live document only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from virtbus_domain.xml.address import DriveAddress
+from virtbus_domain.xml.chardev import ChardevSource
 from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.device_defaults import disk_index
 from virtbus_domain.xml.disk import Disk
@@ -31,6 +34,21 @@ def assign_names(devices: Devices) -> None:
     for number, disk in enumerate(devices.disks, 1):
         if disk.source is not None:
             disk.source.index = str(number)
+
+
+def fill_ptys(devices: Devices, chardevs: Sequence[Mapping[str, object]]) -> None:
+    """Put the terminals that QEMU opened (the reply to query-chardev) into the live document.
+
+    The alias of each device must be that of the running guest: see ``assign_names``.
+    """
+    names = {str(item["label"]): str(item["filename"]).removeprefix("pty:") for item in chardevs
+             if str(item["filename"]).startswith("pty:")}
+    for group, is_console in ((devices.serials, False), (devices.consoles, True)):
+        for device in group:
+            path = names.get(f"char{device.alias}")
+            if device.type == "pty" and path is not None:
+                device.source = [ChardevSource(path=path)]
+                device.tty = path if is_console else None  # where clients looked before there was a source
 
 
 def numbered(prefix: str, number: int, alias: str | None) -> str:

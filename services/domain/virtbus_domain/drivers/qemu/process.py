@@ -21,10 +21,12 @@ from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
 from virtbus_domain.drivers.qemu import monitor as qmp
-from virtbus_domain.drivers.qemu.discovery import FoundGuest, GuestPaths, start_time
+from virtbus_domain.drivers.qemu.discovery import FoundGuest, GuestPaths, start_time, stat_fields
 
 TERM_GRACE = 10.0  # seconds from SIGTERM to SIGKILL: libvirt's
 KILL_GRACE = 5.0  # seconds from SIGKILL to giving up; only a process stuck inside the kernel needs more
+_UTIME, _STIME = 11, 12  # of stat_fields; proc(5)
+_NANOSECONDS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _LOG_TAIL = 4096  # bytes of QEMU's log that an error message may quote
 
 
@@ -56,7 +58,12 @@ class QemuProcess:
         # From here on the pidfd watches and reaps. Popen, told that all is over, neither waits nor warns about a
         # child that outlives it.
         child.returncode = 0
-        return cls(child.pid, os.pidfd_open(child.pid))
+        try:
+            return cls(child.pid, os.pidfd_open(child.pid))
+        except OSError:  # out of descriptors: a guest that we cannot hold must not run
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            raise
 
     @classmethod
     def adopt(cls, found: FoundGuest) -> QemuProcess:
@@ -70,6 +77,14 @@ class QemuProcess:
         except BaseException:
             os.close(pidfd)
             raise
+
+    def cpu_time(self) -> int:
+        """CPU time in nanoseconds, user and system, of all threads; 0 once it has ended. Kept by the kernel."""
+        try:
+            fields = stat_fields(self.pid)
+        except ProcessLookupError:
+            return 0
+        return (int(fields[_UTIME]) + int(fields[_STIME])) * _NANOSECONDS_PER_TICK
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to this process and no other; nothing happens when it has ended."""
