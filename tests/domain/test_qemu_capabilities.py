@@ -7,19 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from lxml import etree
 from virtbus_domain.drivers.qemu import kvm
-from virtbus_domain.drivers.qemu.capabilities import (
-    CapabilitiesCache,
-    QemuCapabilities,
-    find_emulators,
-    format_guest,
-    probe,
-)
+from virtbus_domain.drivers.qemu.capabilities import CapabilitiesCache, QemuCapabilities, find_emulators, probe
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
-from tests.support.components import require, require_program
+from tests.support.components import require_program
 
 
 @pytest.fixture(scope="module")
@@ -67,32 +60,6 @@ class TestAnswers:
             capabilities.canonical_machine("no-such-machine")
         assert error.value.code == c.VIR_ERR_CONFIG_UNSUPPORTED
         assert error.value.str2 == f"Emulator '{emulator}' does not support machine type 'no-such-machine'"
-
-
-class TestDocument:
-    """The guest part of the capabilities document."""
-
-    @pytest.mark.parametrize("kvm_works", [False, True])
-    def test_guest(self, emulator: Path, capabilities: QemuCapabilities, kvm_works: bool) -> None:
-        """Emulator, machine types with their aliases, and the domain types that work here."""
-        guest = etree.fromstring(format_guest(capabilities, kvm_works=kvm_works))
-        assert guest.findtext("arch/emulator") == str(emulator)
-        assert guest.findtext("arch/wordsize") == "64"
-        q35 = capabilities.canonical_machine("q35").name
-        machines = {machine.text: machine.get("canonical") for machine in guest.findall("arch/machine")}
-        assert (machines["q35"], machines[q35]) == (q35, None)
-        types = [domain.get("type") for domain in guest.findall("arch/domain")]
-        assert types == (["qemu", "kvm"] if kvm_works else ["qemu"])
-
-    def test_schema(self, capabilities: QemuCapabilities) -> None:
-        """libvirt's own schema accepts it."""
-        schemas = list(Path("/usr/share").glob("libvirt/schemas/capability.rng"))
-        require("libvirt's schemas", bool(schemas), "not installed (package libvirt0)")
-        document = etree.fromstring(
-            "<capabilities><host><cpu><arch>x86_64</arch></cpu></host>"
-            f"{format_guest(capabilities, kvm_works=True)}</capabilities>")
-        schema = etree.RelaxNG(etree.parse(schemas[0]))
-        assert schema.validate(document), schema.error_log
 
 
 class TestCache:

@@ -364,6 +364,19 @@ class TestRefused:
         with pytest.raises(LibvirtError, match="invalid CPU name"):
             arguments(model(capabilities, top=cpu), capabilities)
 
+    @pytest.mark.parametrize(("path", "devices"), [
+        ("/domain/devices/disk[1]/wwn", "<disk type='file'><source file='/x'/><target dev='sda' bus='sata'/>"
+         "<wwn>no number</wwn></disk>"),
+        ("/domain/devices/controller[1]/target/@port", "<controller type='pci' index='1' model='pcie-root-port'>"
+         "<target chassis='1' port='x'/></controller>"),
+    ])
+    def test_numbers(self, path: str, devices: str, capabilities: QemuCapabilities) -> None:
+        """A number that is none is an XML error with its path."""
+        with pytest.raises(LibvirtError) as error:
+            arguments(model(capabilities, devices), capabilities)
+        assert error.value.code == c.VIR_ERR_XML_ERROR
+        assert f"(at {path})" in error.value.message
+
     def test_topology(self, capabilities: QemuCapabilities) -> None:
         """A topology must make the number of virtual CPUs, and the machine must take them."""
         topology = "<vcpu>3</vcpu><cpu><topology sockets='1' cores='2' threads='1'/></cpu>"

@@ -254,8 +254,8 @@ def _shape(document: str) -> Counter[str]:
     def walk(node: etree._Element, above: str) -> None:
         if not isinstance(node.tag, str) or not (len(node) or node.text or node.attrib or above.count("/") > 3):
             return
-        path = f"{above}/{str(node.tag)}"
-        found.update([path, *(f"{path}/@{name}" for name in node.attrib)])
+        path = f"{above}/{node.tag}"
+        found.update([path, *(f"{path}/@{name}" for name in map(str, node.attrib))])
         for child in node:
             walk(child, path)
 

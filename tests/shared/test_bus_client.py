@@ -173,7 +173,8 @@ def test_a_request_in_the_queue_carries_its_expiration(broker_url: str, client: 
 @pytest.mark.parametrize(("node_name", "procedure", "request_id", "body", "message"), [
     ("a b", "domain.x", "1", b"", "node name"), ("_all", "domain.x", "1", b"", "every node"),
     ("a", "domain", "1", b"", "service.verb"), ("a", "domain.x", "", b"", "request id"),
-    ("a", "domain.x", "i" * 129, b"", "request id"), ("a", "domain.x", "1", bytes(MAX_BODY + 1), "at most"),
+    ("a", "domain.x", "i" * 129, b"", "request id"),
+    ("a", "domain.x", "\ud800", b"", "request id"), ("a", "domain.x", "1", bytes(MAX_BODY + 1), "at most"),
 ])
 def test_what_cannot_be_sent_is_refused(broker_url: str, node_name: str, procedure: str, request_id: str, body: bytes,
                                         message: str) -> None:

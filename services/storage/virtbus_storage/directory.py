@@ -89,7 +89,7 @@ class Directory:
         try:
             with os.scandir(self.path) as entries:
                 names = [entry.name for entry in entries]
-            facts, figures = os.stat(self.path), os.statvfs(self.path)
+            facts = os.stat(self.path)
         except OSError as e:
             raise system_error(f"cannot open directory '{self.path}'", e) from None
         volumes: dict[str, Volume] = {}
@@ -99,9 +99,20 @@ class Directory:
                     _remove(f"{self.path}/{name}")
             elif (volume := read_volume(self.path, name)) is not None:
                 volumes[name] = volume
-        capacity, available = figures.f_blocks * figures.f_frsize, figures.f_bfree * figures.f_frsize
         permissions = Permissions(mode=stat.S_IMODE(facts.st_mode) & 0o777, owner=facts.st_uid, group=facts.st_gid)
-        return Contents(capacity, capacity - available, available, permissions, volumes)
+        return Contents(*self._sizes(), permissions, volumes)
+
+    async def sizes(self) -> tuple[int, int, int]:
+        """Capacity, allocation and free space of the directory's file system, bytes."""
+        return await self._run(self._sizes)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        try:
+            figures = os.statvfs(self.path)
+        except OSError as e:
+            raise system_error(f"cannot statvfs path '{self.path}'", e) from None
+        capacity, available = figures.f_blocks * figures.f_frsize, figures.f_bfree * figures.f_frsize
+        return capacity, capacity - available, available
 
     async def create(self, model: Volume, *, preallocate_metadata: bool = False) -> Volume:
         """Make a volume as ``model`` (completed) wants it, and tell it as it then is.

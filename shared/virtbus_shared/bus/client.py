@@ -149,8 +149,9 @@ class BusClient:
         if len(call.body) > MAX_BODY:
             raise LibvirtError(c.VIR_ERR_RPC, f"a call of {len(call.body)} bytes; at most {MAX_BODY} are accepted",
                                domain=c.VIR_FROM_RPC)
-        if not 0 < len(call.id.encode()) <= MAX_ID:
-            raise LibvirtError(c.VIR_ERR_RPC, f"a request id must have 1 to {MAX_ID} bytes", domain=c.VIR_FROM_RPC)
+        if not 0 < len(call.id) <= MAX_ID or not call.id.isascii():
+            raise LibvirtError(c.VIR_ERR_RPC, f"a request id must have 1 to {MAX_ID} ASCII characters",
+                               domain=c.VIR_FROM_RPC)
         check_deadline(call)
         link = self._ready_link(_left(call.deadline))
         if link.blocked is not None:

@@ -171,7 +171,7 @@ class Link:
     def _channel_opened(self, channel: Channel) -> None:
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._returned)
-        channel.add_on_cancel_callback(lambda _: channel.close())
+        channel.add_on_cancel_callback(lambda _: channel.close(0, "the broker took the reply queue away"))
         topology.declare_exchanges(channel)
         channel.queue_declare("", exclusive=True, auto_delete=True,
                               callback=lambda frame: self._declared(channel, frame.method.queue))
@@ -268,7 +268,7 @@ class Link:
                 c.VIR_ERR_SYSTEM_ERROR, f"the broker at '{life.where(connection.params)}' cannot be used: {why}",
                 domain=c.VIR_FROM_RPC))
             return
-        log.warning("the broker closed the channel for calls: %s", why)
+        log.warning("the channel for calls was closed: %s", why)
         if is_refusal:
             # It names the routing key, if a right on that was missing; sent again it would be refused again.
             calls = self._calls.all()

@@ -115,7 +115,7 @@ class Subscription:
     def _opened(self, channel: Channel) -> None:
         self._channel = channel
         channel.add_on_close_callback(self._closed)
-        channel.add_on_cancel_callback(lambda _: channel.close())
+        channel.add_on_cancel_callback(lambda _: channel.close(0, "the broker took its queue away"))
         topology.declare_exchanges(channel)
         channel.queue_declare("", exclusive=True, auto_delete=True, callback=self._declared)
 

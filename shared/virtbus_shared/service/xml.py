@@ -80,7 +80,7 @@ def size(path: str, unit: str, *, output_only: bool = False, error: Refusal | No
 
 
 def flag(path: str, *, input_only: bool = False) -> bool:
-    """An empty child element that means yes by being there; an ``input_only`` one is a wish that no document repeats."""
+    """An empty child element that means yes by being there; ``input_only``: a wish that no document repeats."""
     return cast(bool, _declare(Line("flag", path, input_only=input_only), default=False))
 
 

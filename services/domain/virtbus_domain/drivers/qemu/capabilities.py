@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
-from xml.sax.saxutils import escape
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
@@ -86,27 +85,6 @@ def find_emulators() -> dict[str, Path]:
             if "-" not in name and os.access(path, os.X_OK):
                 found.setdefault(_ARCHITECTURES.get(name, name), path)
     return found
-
-
-def format_guest(capabilities: QemuCapabilities, *, kvm_works: bool) -> str:
-    """The ``<guest>`` element of the capabilities document for one emulator, in libvirt's form and order."""
-    machines = []
-    for machine in capabilities.machines:
-        machines.append(f"<machine maxCpus='{machine.max_cpus}'>{machine.name}</machine>")
-        if machine.alias is not None:
-            attributes = f"canonical='{machine.name}' maxCpus='{machine.max_cpus}'"
-            machines.append(f"<machine {attributes}>{machine.alias}</machine>")
-    works = {"qemu": capabilities.has_tcg, "kvm": kvm_works}
-    is_pc = capabilities.arch in ("x86_64", "i686")
-    features = ["<acpi default='on' toggle='yes'/>", "<apic default='on' toggle='no'/>"] if is_pc else []
-    arch = [
-        f"<wordsize>{64 if '64' in capabilities.arch else 32}</wordsize>",
-        f"<emulator>{escape(str(capabilities.binary))}</emulator>", *machines,
-        *(f"<domain type='{name}'/>" for name, there in works.items() if there)]
-    return "\n".join([
-        "<guest>", "  <os_type>hvm</os_type>", f"  <arch name='{capabilities.arch}'>",
-        *(f"    {line}" for line in arch), "  </arch>", "  <features>",
-        *(f"    {line}" for line in [*features, "<cpuselection/>", "<deviceboot/>"]), "  </features>", "</guest>"])
 
 
 class _OncePerFile(Generic[T]):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml_lines import Element, Raw
 
 from virtbus_domain.drivers.qemu.arguments import Arguments, Json, Null, unsupported
@@ -146,8 +148,8 @@ class DeviceBuilder:
         target: dict[str, str] = {}
         for item in controller.target:
             target |= raw_attributes(item, f"{path}/target", "chassis", "port")
-        chassis, port = target.get("chassis"), target.get("port")
-        return {"chassis": int(chassis, 0) if chassis else controller.index, "port": int(port, 0) if port else None}
+        chassis, port = (_integer(target.get(name), f"{path}/target/@{name}") for name in ("chassis", "port"))
+        return {"chassis": controller.index if chassis is None else chassis, "port": port}
 
     def _disk(self, disk: Disk, number: int, path: str) -> None:
         options = disk.driver or DiskDriver()
@@ -171,7 +173,7 @@ class DeviceBuilder:
         if not isinstance(address, DriveAddress):
             raise unsupported(f"{path}/address" if address else f"{path}/target/@bus")
         controller, unit = address.controller or 0, address.unit or 0
-        wwn: Json = int(disk.wwn, 16) if disk.wwn else None
+        wwn = _integer(f"0x{disk.wwn}" if disk.wwn else None, f"{path}/wwn")
         if bus in ("ide", "sata"):
             if disk.vendor or disk.product:
                 raise unsupported(f"{path}/{'vendor' if disk.vendor else 'product'}")
@@ -283,6 +285,15 @@ class DeviceBuilder:
         else:
             raise unsupported(f"{path}/backend/@model")
         self._device("virtio-rng-pci", name, raw_address(item, path), path, rng=f"obj{name}")
+
+
+def _integer(text: str | None, path: str) -> int | None:
+    """A number as libvirt reads those that may be hexadecimal."""
+    try:
+        return None if text is None else int(text, 0)
+    except ValueError:
+        raise LibvirtError(c.VIR_ERR_XML_ERROR, f"Invalid value '{text}' (at {path})",
+                           domain=c.VIR_FROM_QEMU) from None
 
 
 def _end_of_chain(disk: Disk, path: str) -> Null | None:
