@@ -1,7 +1,7 @@
-"""How a call leaves the library: one typed call, and the doors that carry its bytes.
+"""How a call leaves the library: one typed call, and the two doors that carry its bytes.
 
-A channel belongs to one connection and knows its URI, its mode and its time limit. What carries the bytes is shared:
-all connections of a process that use a broker use one bus client, and all that open ``test:///default`` use one node
+A channel belongs to one connection and knows its URI, its mode and its time limit. The door behind it is shared: all
+connections of a process through one broker use one bus client, and all that open ``test:///default`` use one node
 inside the process, whose state ends with the last of them, as in libvirt. Neither door is imported before it is
 needed: ``test:///`` loads no AMQP, and a client of the bus loads no service.
 """
@@ -9,20 +9,18 @@ needed: ``test:///`` loads no AMQP, and a client of the bus loads no service.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 import uuid
 import weakref
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from virtbus.doors import Door, Doors
 from virtbus.uri import ConnectionURI, broker_address
 from virtbus_shared import constants as c
 from virtbus_shared.envelope import Request, decode_reply
@@ -34,21 +32,13 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Params)
 R = TypeVar("R", bound=Result)
-D = TypeVar("D", bound="Door")
-
-DEFAULT_TIMEOUT = 60.0  # seconds; ?timeout= of the URI changes it
 EventCallback = Callable[[bytes], None]
 
-
-class Door(Protocol):
-    """What doors have in common: they are shared, and closed when nobody uses them any more."""
-
-    def close(self) -> None:
-        """Let go of everything."""
+DEFAULT_TIMEOUT = 60.0  # seconds; ?timeout= of the URI says otherwise
 
 
 class Node(Door, Protocol):
-    """A node inside this process, as the entry point ``virtbus.doors: inprocess`` gives it."""
+    """A node inside this process, as the entry point ``inprocess`` of group ``virtbus.doors`` gives it."""
 
     def open(self, scheme: str, path: str) -> None:
         """Open a connection in every service that has a driver for it."""
@@ -56,31 +46,143 @@ class Node(Door, Protocol):
     def call(self, service: str, body: bytes, deadline: float) -> bytes:
         """Give a request envelope to a service; its reply envelope."""
 
-    def subscribed(self, callback: EventCallback) -> Any:
-        """A context in which ``callback`` gets every event envelope, in the node's own thread."""
+    def subscribed(self, callback: EventCallback) -> AbstractContextManager[None]:
+        """Meanwhile, give every event envelope to ``callback``, in the node's own thread."""
 
 
 class Channel(ABC):
-    """The way of one connection to its node. Thread-safe; closed with the last object that uses it."""
+    """The way from one connection to its services. Thread-safe; it closes itself with its last user."""
 
-    def __init__(self, uri: ConnectionURI, read_only: bool, close: Callable[[], None]) -> None:
+    def __init__(self, uri: ConnectionURI, read_only: bool, leave: Callable[[], None]) -> None:
         self.uri = uri
         self.read_only = read_only
-        self.timeout = _timeout(uri)
-        self.close: Callable[[], object] = weakref.finalize(self, close)
+        self.timeout = _timeout(uri)  # seconds
+        self.close: Callable[[], object] = weakref.finalize(self, leave)
 
     def call(self, row: Procedure[P, R], params: P) -> R:
         """Make one call and wait for its result. Raises ``LibvirtError``, whoever found the fault."""
-        return row.result.model_validate(self._reply(row, params.model_dump()))
-
-    def _reply(self, row: Procedure[P, R], args: dict[str, Any]) -> R: ...
+        now = time.time()
+        deadline = now + self.timeout
+        request = Request(uuid.uuid4().hex, row.name, deadline, params.model_dump(), self.uri.driver, self.uri.path,
+                          self.read_only, "", now)
+        reply = decode_reply(self.exchange(request, request.encode()))
+        try:
+            return row.result.model_validate(reply)
+        except ValidationError as e:
+            raise LibvirtError(c.VIR_ERR_RPC, f"the reply to {row.name} is not what the call promises: {e}",
+                               domain=c.VIR_FROM_RPC) from None
 
     @abstractmethod
-    def exchange(self, procedure: str, request_id: str, body: bytes, deadline: float) -> bytes:
-        """Carry a request envelope to the service and its reply envelope back."""
+    def exchange(self, request: Request, body: bytes) -> bytes:
+        """Carry a request, whose envelope ``body`` is, to its service; the envelope of the reply."""
 
     @abstractmethod
     def subscribe(self, service: str, callback: EventCallback, on_gap: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` given each event envelope of a service, ``on_gap`` called when some may be missing; the
-        answer ends it. Callbacks run in a thread of the door's, which may make calls only where ``on_gap`` is used.
+        """Give ``callback`` every event envelope of a service, and call ``on_gap`` when some may be missing. Both
+        run in a thread of the door's and must not wait. The answer ends it.
         """
+
+
+class InProcessChannel(Channel):
+    """To a node in this process."""
+
+    def __init__(self, uri: ConnectionURI, read_only: bool) -> None:
+        # A file describes a node of its own for each connection, as in libvirt; only /default is shared.
+        shared = _nodes.enter(uri.path if uri.path == "/default" else object(), _load_node)
+        self._node = shared.door
+        super().__init__(uri, read_only, lambda: _nodes.leave(shared))
+        try:
+            self._node.open(uri.driver, uri.path)
+        except BaseException:
+            self.close()
+            raise
+
+    def exchange(self, request: Request, body: bytes) -> bytes:
+        """Straight to the service's loop, and wait."""
+        return self._node.call(request.procedure.partition(".")[0], body, request.deadline)
+
+    def subscribe(self, service: str, callback: EventCallback, on_gap: Callable[[], None]) -> Callable[[], None]:
+        """All events of the node; which service is told by their names."""
+        stack = ExitStack()
+        stack.enter_context(self._node.subscribed(callback))
+        return stack.close
+
+
+class AmqpChannel(Channel):
+    """To a node behind a broker."""
+
+    def __init__(self, uri: ConnectionURI, read_only: bool) -> None:
+        address = broker_address(uri)
+        shared = _clients.enter(address, lambda: _connect(address))
+        self._client = shared.door
+        super().__init__(uri, read_only, lambda: _clients.leave(shared))
+
+    def exchange(self, request: Request, body: bytes) -> bytes:
+        """Over the bus."""
+        return self._client.call(self.uri.node, request.procedure, request.id, body, request.deadline)
+
+    def subscribe(self, service: str, callback: EventCallback, on_gap: Callable[[], None]) -> Callable[[], None]:
+        """A queue of its own at the broker."""
+        return self._client.subscribe([f"{self.uri.node}.{service}.*"], callback, on_gap).cancel
+
+
+def open_channel(uri: ConnectionURI, read_only: bool) -> Channel:
+    """The channel that a URI asks for."""
+    if uri.remote:
+        return AmqpChannel(uri, read_only)
+    if uri.driver == "test":
+        return InProcessChannel(uri, read_only)
+    raise LibvirtError(
+        c.VIR_ERR_NO_CONNECT, f"'{uri}': the services of this machine are reached through their broker so far; use "
+        f"{uri.driver}+amqp://NODE{uri.path or '/system'}, where NODE is the name that they were started with",
+        domain=c.VIR_FROM_REMOTE)
+
+
+class _InProcessNode:
+    """Closes the node in a thread that may wait for it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.open, self.call, self.subscribed = node.open, node.call, node.subscribed
+
+    def close(self) -> None:
+        """Stop the node. Its last connection may have been collected as garbage in the node's own thread."""
+        if threading.current_thread().name == "virtbus-node":
+            threading.Thread(target=self._node.close, name="virtbus-node-close").start()
+        else:
+            self._node.close()
+
+
+def _load_node() -> Node:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - only test:/// pays for it
+
+    try:
+        (point,) = entry_points(group="virtbus.doors", name="inprocess")
+        node: Node = point.load()()
+    except (ValueError, ImportError) as e:
+        raise LibvirtError(c.VIR_ERR_NO_CONNECT, f"test:///: the services are not installed in this process ({e}); "
+                           "pip install 'virtbus[test]'", domain=c.VIR_FROM_TEST) from e
+    return _InProcessNode(node)
+
+
+def _connect(address: str) -> BusClient:
+    from virtbus_shared.bus.client import BusClient  # noqa: PLC0415 - test:/// must not load AMQP
+
+    return BusClient(address)
+
+
+def _timeout(uri: ConnectionURI) -> float:
+    text = uri.params.get("timeout")
+    if text is None:
+        return DEFAULT_TIMEOUT
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise invalid_arg(f"timeout '{text}' in URI '{uri}' is not a number of seconds above 0", c.VIR_FROM_REMOTE)
+    return seconds
+
+
+_nodes: Doors[Node] = Doors()
+_clients: Doors[BusClient] = Doors()

@@ -23,7 +23,7 @@ from virtbus_shared.bus.server import Delivery
 from virtbus_shared.envelope import MAX_BODY
 from virtbus_shared.errors import LibvirtError
 
-from tests.support.bus import PATIENCE, Service, cut_client, echo
+from tests.support.bus import PATIENCE, Service, cut_client, echo, until
 
 
 @pytest.fixture
@@ -254,6 +254,29 @@ def test_a_lost_connection_is_repaired_and_calls_are_sent_again(broker_url: str,
         # The reply to the first has nowhere to go; the broker says so and it is counted.
         service.call(lost.reply_and_ack, b"answer")
         service.counted.wait("replies_unroutable")
+
+
+def test_no_call_is_lost_or_mixed_up_while_the_wire_breaks(broker_url: str, client: BusClient, node: str) -> None:
+    """Eight threads keep calling while their connection is cut again and again: each gets the reply to its own call."""
+    stop = threading.Event()
+
+    def work(thread: int) -> list[bool]:
+        right: list[bool] = []
+        while not stop.is_set():
+            body = b"%d/%d" % (thread, len(right)) * 100
+            right.append(client.call(node, "domain.x", ident(), body, soon()) == body)
+        return right
+
+    with Service(broker_url, node, on_request=echo), ThreadPoolExecutor(8) as pool:
+        working = [pool.submit(work, thread) for thread in range(8)]
+        for _ in range(3):
+            until(lambda: client.connected, "the client is connected")
+            cut_client(client)
+            until(lambda: not client.connected, "the client notices")
+        until(lambda: client.connected, "the client is connected")
+        stop.set()
+        assert all(all(mine.result()) for mine in working)
+    assert len(client._calls) == 0
 
 
 def test_a_call_sent_again_waits_for_a_service_that_is_on_its_way_back(broker_url: str, client: BusClient,

@@ -36,7 +36,8 @@ def _error(code: int, detail: str) -> LibvirtError:
 
 def _system_error(what: str, number: int | None) -> LibvirtError:
     number = number or errno.EIO
-    return LibvirtError(c.VIR_ERR_SYSTEM_ERROR, f"{what}: {os.strerror(number)}", domain=c.VIR_FROM_NETWORK, int1=number)
+    detail = f"{what}: {os.strerror(number)}"
+    return LibvirtError(c.VIR_ERR_SYSTEM_ERROR, detail, domain=c.VIR_FROM_NETWORK, int1=number)
 
 
 def check_supported(model: Network) -> None:
@@ -153,7 +154,7 @@ async def create_bridge(model: Network) -> None:
 
 
 async def _check_collision(route: AsyncIPRoute, model: Network) -> None:
-    """Refuse a network that another interface is in already: its guests and that interface's could not be told apart."""
+    """Refuse a network that another interface is in already: the host could not tell the two apart."""
     wanted = {interface_address(ip).network for ip in model.ips}
     names = {index: name for index, name in socket.if_nameindex() if name != _name(model)}
     async for message in await route.addr("dump"):

@@ -191,7 +191,7 @@ class Host:
         return sorted(_FEATURES[flag] for flag in flags if flag in _FEATURES)
 
     def capabilities_xml(self) -> str:
-        """libvirt's ``<host>`` element; ``<capabilities>`` and the guests around it are another service's part."""
+        """libvirt's ``<host>`` element, indented for its place in ``<capabilities>``; the guests are another's part."""
         host = etree.Element("host")
         _sub(host, "uuid", self.uuid())
         self._add_cpu(host)
@@ -208,8 +208,8 @@ class Host:
         _sub(security, "doi", "0")
         for kind in ("kvm", "qemu"):
             _sub(security, "baselabel", f"+{os.geteuid()}:+{os.getegid()}", type=kind)
-        etree.indent(host)
-        return etree.tostring(host, encoding="unicode") + "\n"
+        etree.indent(host, level=1)
+        return "  " + etree.tostring(host, encoding="unicode").replace('"', "'") + "\n\n"
 
     def _add_cpu(self, host: etree._Element) -> None:
         info, cpu = self.info(), _sub(host, "cpu")

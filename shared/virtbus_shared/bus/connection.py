@@ -159,7 +159,7 @@ def refusal(error: BaseException, params: pika.ConnectionParameters) -> LibvirtE
 class Backoff:
     """How long to wait before the next attempt to connect: longer each time, and spread by chance."""
 
-    FIRST, MOST = 0.25, 10.0  # seconds
+    FIRST, MOST = 0.25, 5.0  # seconds
     CALM = 10.0  # seconds that a connection must have held before its loss counts as the first again
 
     def __init__(self) -> None:

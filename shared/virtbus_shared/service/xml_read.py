@@ -6,13 +6,15 @@ domains: it raises ``Refused``, which the document turns into libvirt's error wi
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
 from lxml import etree
 
 from virtbus_shared import constants as c
-from virtbus_shared.service.xml_lines import MAX_DEPTH, PLANS, Element, Line, Node, Raw, Refused, Rest
+from virtbus_shared.service.xml_lines import MAX_DEPTH, PLANS, Element, Line, Node, Plan, Raw, Refused, Rest
 from virtbus_shared.service.xml_values import read_size
 
 Namespaces = dict[str | None, str]
@@ -76,10 +78,9 @@ def _missing(element: etree._Element, attribute: str) -> Refused:
     return Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True)
 
 
-Values = dict[str, Any]
-Read = Callable[[etree._Element, Values], None]
+Reader = Callable[[etree._Element], Any]
 
-_READERS: dict[type[Element], Callable[[etree._Element], Element]] = {}
+_READERS: dict[type[Element], Reader] = {}
 
 
 def read_model(model: type[Element], element: etree._Element) -> Element:
@@ -87,135 +88,169 @@ def read_model(model: type[Element], element: etree._Element) -> Element:
     reader = _READERS.get(model)
     if reader is None:
         plan = PLANS[model]
-        reader = _READERS[model] = _model_reader(model, _node_reader(plan.root, dict(plan.namespaces.items())))
-    return reader(element)
+        reader = _READERS[model] = _Source(plan).function()
+    return cast(Element, reader(element))
 
 
-def _model_reader(model: type[Element], read: Read) -> Callable[[etree._Element], Element]:
-    def read_into_model(element: etree._Element) -> Element:
-        values: Values = {}
-        read(element, values)
-        return model(**values)
+class _Source:
+    """The source of one reader function; ``xml_write.py`` tells why there is source at all.
 
-    return read_into_model
+    Each declared line is a local variable until the object is made. Attributes and children are looked at in the
+    document's order, once; of two elements where one belongs, the first counts.
+    """
 
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.scope: Namespaces = dict(plan.namespaces.items())
+        self.lines: list[str] = []
+        self.names: dict[str, object] = {"refuse": _refuse_attribute, "keep_attribute": _keep_attribute,
+                                         "keep_element": _keep_element, "scope": self.scope}
 
-def _rest(values: Values, key: str) -> Rest:
-    by_key: dict[str, Rest] = values.setdefault("rest", {})
-    return by_key.setdefault(key, Rest())
+    def named(self, value: object) -> str:
+        """A name by which the source can use a value."""
+        name = f"_{len(self.names)}"
+        self.names[name] = value
+        return name
 
+    def function(self) -> Reader:
+        """The finished function."""
+        fields = dataclasses.fields(self.plan.model)
+        for field in fields:
+            default = "[]" if field.default_factory is list else repr(field.default)
+            self.lines.append(f"{field.name} = {default}")
+        self.node(self.plan.root, "element", "")
+        self.names["new"] = functools.partial(object.__new__, self.plan.model)
+        self.lines += ["model = new()", *(f"model.{field.name} = {field.name}" for field in fields), "return model"]
+        exec("def read(element):\n" + "\n".join("    " + line for line in self.lines), self.names)  # noqa: S102
+        return cast(Reader, self.names["read"])
 
-def _node_reader(node: Node, scope: Namespaces) -> Read:
-    """A reader of the lines at and below one element. Of two elements where one belongs, the first counts."""
-    attrs = {xml_name: (name, line.kind.read, line) for xml_name, name, line in node.attrs}
-    items: dict[object, Read] = {}
-    for item in node.items:
-        if isinstance(item, Node):
-            items[item.tag] = _node_reader(item, scope)
+    def node(self, node: Node, element: str, pad: str) -> None:
+        """Lines that take in an element without a model of its own, or the model's own."""
+        first = "if"
+        self.lines.append(f"{pad}for key, value in {element}.items():")
+        for xml_name, name, line in node.attrs:
+            self.lines.append(f"{pad}    {first} key == {xml_name!r}:")
+            self.attribute(name, line, element, pad + "        ", repeatable=bool(node.key))
+            first = "elif"
+        keep = f"rest = keep_attribute(rest, {node.key!r}, key, value)"
+        self.lines += [f"{pad}    else:", f"{pad}        {keep}"] if node.attrs else [f"{pad}    {keep}"]
+        if node.text:
+            name, line = node.text
+            read = self.named(_read_text(line, self.scope))
+            self.lines.append(f"{pad}if {name} is None: {name} = {read}({element})")
+            return
+        child = f"child{len(pad)}"
+        self.lines += [f"{pad}if len({element}):",  # asking is cheaper than an iterator over nothing
+                       f"{pad}    for {child} in {element}:", f"{pad}        tag = {child}.tag"]
+        first = "if"
+        for item in node.items:
+            tag = item.tag if isinstance(item, Node) else item[0]
+            prefix, colon, local = tag.partition(":")
+            qualified = f"{{{self.scope[prefix]}}}{local}" if colon else tag
+            self.lines.append(f"{pad}        {first} tag == {qualified!r}:")
+            first = "elif"
+            if isinstance(item, Node):
+                self.node(item, child, pad + "            ")
+            else:
+                self.item(item[1], item[2], child, pad + "            ")
+        keep = f"rest = keep_element(rest, {node.key!r}, {child}, scope)"
+        self.lines += [f"{pad}        else:", f"{pad}            {keep}"] if node.items else [f"{pad}        {keep}"]
+
+    def attribute(self, name: str, line: Line, element: str, pad: str, *, repeatable: bool) -> None:
+        """Lines that take in one attribute."""
+        if repeatable:
+            self.lines.append(f"{pad}if {name} is not None: continue")
+        if line.kind.read is None:
+            self.lines.append(f"{pad}{name} = value")
+            return
+        self.lines += [f"{pad}try: {name} = {self.named(line.kind.read)}(value)", f"{pad}except ValueError as wrong:",
+                       f"{pad}    refuse({self.named(line)}, {element}, key, value, str(wrong))"]
+
+    def item(self, name: str, line: Line, child: str, pad: str) -> None:
+        """A line that takes in one child element that is a value, a model, or kept whole."""
+        if line.shape == "flag":
+            self.lines.append(f"{pad}{name} = True")
+            return
+        read = self.named(_READ[line.shape](line, self.scope))
+        if line.shape in ("subs", "each"):
+            self.lines.append(f"{pad}{name}.append({read}({child}))")
+        elif line.shape == "raw":
+            self.lines.append(f"{pad}{name} += ({read}({child}),)")
         else:
-            prefix, colon, local = item[0].partition(":")
-            items[f"{{{scope[prefix]}}}{local}" if colon else item[0]] = _READ[item[2].shape](item[1], item[2], scope)
-    key = node.key
-    read_own_text = _read_text(*node.text, scope) if node.text else None
-
-    def read(element: etree._Element, values: Values) -> None:
-        pairs: list[tuple[str, str]] = element.items()  # type: ignore[assignment]  # the stubs allow for bytes
-        for xml_name, value in pairs:
-            found = attrs.get(xml_name)
-            if found is None:
-                if xml_name[0] != "{":
-                    _rest(values, key).attrs.append((xml_name, value))
-                continue
-            name, convert, line = found
-            if name not in values:
-                try:
-                    values[name] = convert(value) if convert else value
-                except ValueError as wrong:
-                    _refuse_attribute(line, element, xml_name, value, str(wrong))
-        if read_own_text:
-            read_own_text(element, values)
-        elif len(element):  # asking is cheaper than an iterator over nothing
-            for child in element:
-                tag = child.tag
-                item = items.get(tag)
-                if item:
-                    item(child, values)
-                elif isinstance(tag, str):
-                    _rest(values, key).elements.append(read_raw(child, scope))
-
-    return read
+            self.lines.append(f"{pad}if {name} is None: {name} = {read}({child})")
 
 
-def _read_text(name: str, line: Line, scope: Namespaces) -> Read:
+def _keep_attribute(rest: dict[str, Rest] | None, path: str, name: str, value: str) -> dict[str, Rest] | None:
+    if name[0] == "{":
+        return rest
+    rest = {} if rest is None else rest
+    rest.setdefault(path, Rest()).attrs.append((name, value))
+    return rest
+
+
+def _keep_element(rest: dict[str, Rest] | None, path: str, element: etree._Element,
+                  scope: Namespaces) -> dict[str, Rest] | None:
+    if not isinstance(element.tag, str):
+        return rest
+    rest = {} if rest is None else rest
+    rest.setdefault(path, Rest()).elements.append(read_raw(element, scope))
+    return rest
+
+
+def _read_text(line: Line, scope: Namespaces) -> Reader:
     convert = line.kind.read
 
-    def read(element: etree._Element, values: Values) -> None:
+    def read(element: etree._Element) -> Any:
         content = text_of(element)
-        if content and name not in values:
-            try:
-                values[name] = convert(content) if convert else content
-            except ValueError:
-                _refuse_text(line, element, content)
+        if not content or convert is None:
+            return content or None
+        try:
+            return convert(content)
+        except ValueError:
+            _refuse_text(line, element, content)
 
     return read
 
 
-def _read_size(name: str, line: Line, scope: Namespaces) -> Read:
-    def read(element: etree._Element, values: Values) -> None:
+def _read_size(line: Line, scope: Namespaces) -> Reader:
+    def read(element: etree._Element) -> int | None:
         content = "" if line.output_only else text_of(element)
-        if content and name not in values:
-            try:
-                values[name] = read_size(content, element.get("unit") or line.unit, line.unit)
-            except ValueError:
-                _refuse_text(line, element, content)
+        if not content:
+            return None
+        try:
+            return read_size(content, element.get("unit") or line.unit, line.unit)
+        except ValueError:
+            _refuse_text(line, element, content)
 
     return read
 
 
-def _read_flag(name: str, line: Line, scope: Namespaces) -> Read:
-    def read(element: etree._Element, values: Values) -> None:
-        values[name] = True
+def _read_sub(line: Line, scope: Namespaces) -> Reader:
+    by, cases, default = line.by, line.cases, line.model
 
-    return read
-
-
-def _read_sub(name: str, line: Line, scope: Namespaces) -> Read:
-    def model_of(element: etree._Element) -> type[Element]:
-        chosen = element.get(line.by) if line.by else None
+    def read(element: etree._Element) -> Element:
+        chosen = element.get(by) if by else None
         if chosen is None:
-            if line.model is Element:
-                raise _missing(element, line.by)
-            return line.model
-        if chosen not in line.cases:
-            _refuse_attribute(line, element, line.by, chosen, "")
-        return line.cases[chosen]
-
-    def read(element: etree._Element, values: Values) -> None:
-        if name not in values:
-            values[name] = read_model(model_of(element), element)
+            if default is Element:
+                raise _missing(element, by)
+            return read_model(default, element)
+        if chosen not in cases:
+            _refuse_attribute(line, element, by, chosen, "")
+        return read_model(cases[chosen], element)
 
     return read
 
 
-def _read_subs(name: str, line: Line, scope: Namespaces) -> Read:
-    model = line.model
-
-    def read(element: etree._Element, values: Values) -> None:
-        values.setdefault(name, []).append(read_model(model, element))
-
-    return read
-
-
-def _read_each(name: str, line: Line, scope: Namespaces) -> Read:
+def _read_each(line: Line, scope: Namespaces) -> Reader:
     attribute = line.path.rpartition("/@")[2] if "@" in line.path else None
     convert = line.kind.read
 
-    def read(element: etree._Element, values: Values) -> None:
+    def read(element: etree._Element) -> Any:
         content = element.get(attribute) if attribute else text_of(element)
         if content is None:
             raise _missing(element, attribute or "")
         try:
-            values.setdefault(name, []).append(convert(content) if convert else content)
+            return convert(content) if convert else content
         except ValueError as wrong:
             if attribute:
                 _refuse_attribute(line, element, attribute, content, str(wrong))
@@ -224,22 +259,16 @@ def _read_each(name: str, line: Line, scope: Namespaces) -> Read:
     return read
 
 
-def _read_raw(name: str, line: Line, scope: Namespaces) -> Read:
-    def read(element: etree._Element, values: Values) -> None:
-        values[name] = (*values.get(name, ()), read_raw(element, scope))
-
-    return read
+def _read_raw(line: Line, scope: Namespaces) -> Reader:
+    return lambda element: read_raw(element, scope)
 
 
-def _read_block(name: str, line: Line, scope: Namespaces) -> Read:
-    def read(element: etree._Element, values: Values) -> None:
-        if name not in values and line.block is not None:
-            values[name] = line.block.read(element)
-
-    return read
+def _read_block(line: Line, scope: Namespaces) -> Reader:
+    assert line.block
+    return line.block.read
 
 
-_READ: dict[str, Callable[[str, Line, Namespaces], Read]] = {
-    "text": _read_text, "size": _read_size, "flag": _read_flag, "sub": _read_sub, "subs": _read_subs,
-    "each": _read_each, "raw": _read_raw, "block": _read_block,
+_READ: dict[str, Callable[[Line, Namespaces], Reader]] = {
+    "text": _read_text, "size": _read_size, "sub": _read_sub, "subs": _read_sub, "each": _read_each,
+    "raw": _read_raw, "block": _read_block,
 }
