@@ -7,6 +7,7 @@ closed connection, and a change through a read-only one. Both name the C functio
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeVar
 
 from virtbus.channel import Channel
@@ -23,10 +24,14 @@ R = TypeVar("R", bound=Result)
 MAX_NAME = 1024  # characters of a name that go along with a UUID, for messages only
 
 
-class Caller:
+class Caller(ABC):
     """Something that makes calls through a channel."""
 
     _channel: Channel | None
+
+    @abstractmethod
+    def _connection(self) -> virConnect:
+        """The connection behind it."""
 
     def _call(self, function: str, row: Procedure[P, R], params: P) -> R:
         """Make the call that libvirt names ``function``."""
@@ -37,17 +42,21 @@ class Caller:
 
     def _open_channel(self, function: str) -> Channel:
         """The channel, unless the connection was closed."""
-        if self._channel is None:
+        channel = self._channel
+        if channel is None:
             raise LibvirtError(c.VIR_ERR_INVALID_CONN, function, domain=origin_of(function))
-        return self._channel
+        return channel
 
 
 class Handle(Caller):
-    """An object of a connection."""
+    """An object, found through a connection or through another object."""
 
-    def __init__(self, conn: virConnect) -> None:
-        self._conn = conn
-        self._channel = conn._channel
+    def __init__(self, parent: Caller) -> None:
+        self._conn = parent._connection()
+        self._channel = parent._channel
+
+    def _connection(self) -> virConnect:
+        return self._conn
 
     def connect(self) -> virConnect:
         """The connection that this object came from; no call."""

@@ -110,7 +110,7 @@ def test_capabilities_of_this_host_are_valid() -> None:
     require("libvirt's schemas", SCHEMA.exists(), "package libvirt0 is not installed")
     schema = etree.RelaxNG(etree.parse(SCHEMA))
     # libxml2 finds no dot in the schema's pattern for feature names, and so refuses libvirt's own "sse4.1" as well.
-    without_dots = document.replace('"sse4.', '"sse4-')
+    without_dots = document.replace("sse4.", "sse4-")
     assert schema.validate(etree.fromstring(f"<capabilities>{without_dots}</capabilities>")), schema.error_log
 
 

@@ -9,7 +9,7 @@ Which states an operation is allowed in, and how a refusal is worded, is the dri
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from virtbus_domain.moves import Move, apply
@@ -51,6 +51,10 @@ class DomainDriver(Driver):
         """A number for a new running instance."""
         self._last_id += 1
         return self._last_id
+
+    def autostarting(self) -> Iterable[tuple[AnyProcedure, dict[str, str]]]:
+        """Marked domains that do not run."""
+        return [(api.CREATE, {"uuid": d.uuid, "name": d.name}) for d in self.domains if d.autostart and not d.active]
 
     async def moved(self, domain: DomainObject, move: Move) -> None:
         """Something happened to a domain by itself: store it and say so. The caller holds the domain's turn."""

@@ -139,17 +139,12 @@ async def create_bridge(model: Network) -> None:
     async with AsyncIPRoute() as route:
         await _check_collision(route, model)
         await _make_room(route, model)
-        settings = model.bridge or Bridge()
         try:
-            # Delay before STP: with STP on the kernel takes none below two seconds, and raises this one by itself.
-            await route.link("add", ifname=name, kind="bridge", address=model.mac,
-                             br_forward_delay=(settings.delay or 0) * 100)
-        except NetlinkError as e:
-            raise _system_error(f"error creating bridge interface {name}", e.code) from e
-        try:
-            await _set_up(route, model, socket.if_nametoindex(name))
+            await _set_up(route, model)
         except BaseException:
-            await _delete(route, name)
+            # On a socket of its own: the answer to a cancelled request may still be on its way. A link that came
+            # between our look and our making has neither our alias nor our MAC, and stays.
+            await destroy_bridge(model)
             raise
 
 
@@ -173,10 +168,15 @@ async def _make_room(route: AsyncIPRoute, model: Network) -> None:
     await _delete(route, _name(model))
 
 
-async def _set_up(route: AsyncIPRoute, model: Network, index: int) -> None:
+async def _set_up(route: AsyncIPRoute, model: Network) -> None:
     name, settings = _name(model), model.bridge or Bridge()
-    step = f"Cannot set interface MTU on '{name}'"
+    step = f"error creating bridge interface {name}"
     try:
+        # Delay before STP: with STP on the kernel takes none below two seconds, and raises this one by itself.
+        await route.link("add", ifname=name, kind="bridge", address=model.mac,
+                         br_forward_delay=(settings.delay or 0) * 100)
+        index = socket.if_nametoindex(name)
+        step = f"Cannot set interface MTU on '{name}'"
         if model.mtu:
             await route.link("set", index=index, mtu=model.mtu)
         step = f"Unable to set bridge {name} STP"

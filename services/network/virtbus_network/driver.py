@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 from virtbus_network.object import KIND, NetworkObject
@@ -10,6 +11,7 @@ from virtbus_network.xml import Network, complete_network, parse_network
 from virtbus_shared import constants as c
 from virtbus_shared.api import network as api
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.procedure import AnyProcedure
 from virtbus_shared.service.change import Change
 from virtbus_shared.service.driver import Driver, DriverHost
 from virtbus_shared.service.objects import Registry
@@ -33,6 +35,10 @@ class NetworkDriver(Driver):
         """Take in what the store kept."""
         for uuid, record in self.host.load(KIND):
             self.networks.add(NetworkObject.from_record(uuid, record))
+
+    def autostarting(self) -> Iterable[tuple[AnyProcedure, dict[str, str]]]:
+        """Marked networks that do not run."""
+        return [(api.CREATE, {"uuid": n.uuid, "name": n.name}) for n in self.networks if n.autostart and not n.active]
 
     def parse(self, xml: str) -> Network:
         """A document, checked and with libvirt's defaults."""

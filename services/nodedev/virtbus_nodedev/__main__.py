@@ -1,7 +1,8 @@
 """The ``virtbus-nodedev`` program: wiring only."""
 
-from virtbus_nodedev.service import SERVICE
 from virtbus_shared.service import daemon
+
+from virtbus_nodedev.service import SERVICE
 
 
 def main() -> None:

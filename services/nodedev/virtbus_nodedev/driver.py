@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 
+from virtbus_shared.service.driver import Driver
+
 from virtbus_nodedev.host import NodeInfo
 from virtbus_nodedev.xml import NodeDevice
-from virtbus_shared.service.driver import Driver
 
 
 class NodedevDriver(Driver):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 from virtbus_shared import constants as c
 from virtbus_shared.api import storage as api
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.procedure import AnyProcedure
 from virtbus_shared.service.change import Change
 from virtbus_shared.service.driver import Driver, DriverHost
 from virtbus_shared.service.objects import Registry
@@ -33,6 +35,11 @@ class StorageDriver(Driver):
         """Take in what the store kept."""
         for uuid, record in self.host.load(KIND):
             self.pools.add(PoolObject.from_record(uuid, record))
+
+    def autostarting(self) -> Iterable[tuple[AnyProcedure, dict[str, str]]]:
+        """Marked pools that do not run."""
+        return [(api.POOL_CREATE, {"uuid": p.uuid, "name": p.name})
+                for p in self.pools if p.autostart and not p.active]
 
     def keep(self, change: Change, pool: PoolObject) -> None:
         """Store a pool as it is now."""

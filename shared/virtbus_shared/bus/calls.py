@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from itertools import pairwise
 from queue import SimpleQueue
 
 from virtbus_shared import constants as c
@@ -20,15 +19,13 @@ from virtbus_shared.errors import LibvirtError
 MAX_CALLS = 4096
 MAX_BYTES = 64 * 1024 * 1024  # of the bodies of all calls that wait
 MAX_EXPIRATION = 2**32 - 1  # milliseconds
-_CHAIN = 8  # callers
 _SMALL = 1024  # bytes; MAX_CALLS of these are no matter, so they are not counted
 
 
 class Call:
     """One call that waits for its reply, or one fan-out that waits for many."""
 
-    __slots__ = ("body", "deadline", "error", "following", "id", "key", "lock", "node", "replies", "reply", "sent",
-                 "service")
+    __slots__ = ("body", "deadline", "error", "id", "key", "lock", "node", "replies", "reply", "sent", "service")
 
     def __init__(self, node: str, procedure: str, request_id: str, body: bytes, deadline: float) -> None:
         self.id = request_id
@@ -42,18 +39,8 @@ class Call:
         self.error: LibvirtError | None = None
         self.lock = threading.Lock()  # released when the call has ended
         self.lock.acquire()
-        self.following: Call | None = None  # whom to wake next, see Calls.wake
         # For a fan-out: what came, or the error that ended it, or None when nobody was there.
         self.replies: SimpleQueue[bytes | LibvirtError | None] | None = None
-
-    def wait(self, seconds: float) -> bool:
-        """Its caller: sleep until it has ended; False if that takes longer."""
-        try:
-            return self.lock.acquire(timeout=seconds)
-        finally:
-            following, self.following = self.following, None
-            if following is not None:
-                following.lock.release()
 
     def fail(self, error: LibvirtError) -> None:
         """End it, and wake who waits."""
@@ -73,7 +60,6 @@ class Calls:
         self._outbox: deque[Call] = deque()
         self._bytes = 0
         self._closed: LibvirtError | None = None
-        self._answered: list[Call] = []  # and not yet woken
         self.unknown_replies = 0  # too late, or twice
 
     def __len__(self) -> int:
@@ -129,7 +115,7 @@ class Calls:
         return calls
 
     def replied(self, ident: str | None, body: bytes) -> None:
-        """A reply came; its caller is woken by the next ``wake``."""
+        """A reply came: wake its caller."""
         call = self._waiting.get(ident) if ident is not None else None
         if call is None:
             self.unknown_replies += 1
@@ -137,24 +123,7 @@ class Calls:
             call.replies.put(body)
         elif self.forget(call):
             call.reply = body
-            self._answered.append(call)
-
-    def wake(self) -> None:
-        """Wake the callers whose replies came.
-
-        Only some are woken here; each wakes the next of its chain when it runs. All at once would only fight for the
-        interpreter's lock, which with 64 threads costs a fifth of the calls per second. Chains are short, because
-        where another thread of the program computes all the time, each link of a chain has to wait for it anew.
-        """
-        answered = self._answered
-        if not answered:
-            return
-        self._answered = []
-        for start in range(0, len(answered), _CHAIN):
-            chain = answered[start:start + _CHAIN]
-            for call, following in pairwise(chain):
-                call.following = following
-            chain[0].lock.release()
+            call.lock.release()
 
     def get(self, ident: str | None) -> Call | None:
         """The waiting call with this id."""

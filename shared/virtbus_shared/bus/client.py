@@ -68,10 +68,10 @@ class BusClient:
         self._send(call)
         ended = False
         try:
-            ended = call.wait(_left(deadline))
+            ended = call.lock.acquire(timeout=_left(deadline))
         finally:  # also when the wait was interrupted
             if not ended and not self._calls.forget(call):
-                ended = call.wait(-1)  # something else is ending it in this very moment
+                ended = call.lock.acquire()  # something else is ending it in this very moment
         if not ended:
             raise timed_out(call, self._link.trouble if self._link else None)
         if call.error is not None:

@@ -146,7 +146,6 @@ class _Lean:
 
     _held: list[bytes] | None = None
     _deliveries: _Deliveries | None = None
-    after_read: Callable[[], None] | None = None  # called when all of one read has been handed on
     bytes_sent: int
     frames_sent: int
     bytes_received: int
@@ -212,8 +211,6 @@ class _Lean:
             self._read(data)
         finally:
             self.flush()
-            if self.after_read is not None:
-                self.after_read()
 
     def _read(self, data: bytes) -> None:
         deliveries = self._deliveries
@@ -257,21 +254,15 @@ class LeanAsyncioConnection(_Lean, AsyncioConnection):  # type: ignore[misc]  # 
 
 
 def consume(connection: pika.connection.Connection, channel: Channel, queue: str, on_delivery: OnDelivery, *,
-            no_ack: bool, on_started: Callable[[object], None], after_read: Callable[[], None] | None = None) -> None:
-    """Consume a queue on its channel: past pika where the connection can do that, through pika where not.
-
-    ``after_read`` is called when all that came with one read of the socket, or one delivery, has been handed on.
-    """
+            no_ack: bool, on_started: Callable[[object], None]) -> None:
+    """Consume a queue on its channel: past pika where the connection can do that, through pika where not."""
     def on_message(_: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
         correlation, reply_to, user = (v if isinstance(v, str) else None for v in (
             properties.correlation_id, properties.reply_to, properties.user_id))
         on_delivery(method.delivery_tag, method.redelivered, method.exchange, correlation, reply_to, user, body)
-        if after_read is not None:
-            after_read()
 
     if isinstance(connection, _Lean):
         connection.take_deliveries(channel.channel_number, on_delivery)
-        connection.after_read = after_read
     channel.basic_consume(queue, on_message, auto_ack=no_ack, callback=on_started)
 
 

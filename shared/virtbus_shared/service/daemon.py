@@ -20,6 +20,7 @@ from virtbus_shared.bus.server import BusServer, PublishError
 from virtbus_shared.bus.topology import event_key
 from virtbus_shared.envelope import EventMessage
 from virtbus_shared.service import logs
+from virtbus_shared.service.autostart import autostart
 from virtbus_shared.service.http import HttpEndpoint
 from virtbus_shared.service.runtime import Place, Service, ServiceRuntime
 from virtbus_shared.service.settings import Settings, load
@@ -73,11 +74,13 @@ class Daemon:
         await self._runtime.start()
         await self._bus.start()
         probe = asyncio.create_task(self._probe())
+        starting = asyncio.create_task(autostart(self._runtime.dispatcher, list(self._runtime.connections.values())))
         log.info("started", extra={"version": __version__, "metrics_port": http.port,
                                    "drivers": [f"{s}://{p}" for s, p in self._runtime.connections]})
         await stop.wait()
         log.info("stopping")
         probe.cancel()
+        starting.cancel()
         await self._bus.stop(self._runtime.stop)
         await loop.run_in_executor(None, http.close)
         log.info("stopped")

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -106,6 +106,10 @@ class Driver(ABC):
     @abstractmethod
     async def stop(self) -> None:
         """Let go of everything; guests, networks and pools stay as they are."""
+
+    def autostarting(self) -> Iterable[tuple[AnyProcedure, dict[str, str]]]:
+        """The requests (row, arguments) that start what is marked to start with the node and does not run."""
+        return ()
 
     def check_flags(self, flags: int, allowed: int, function: str) -> None:
         """Refuse flag bits that this driver does not know for a function, such as ``DomainCreateXML``."""

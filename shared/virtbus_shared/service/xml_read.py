@@ -55,6 +55,8 @@ def read_raw(element: etree._Element, scope: Namespaces, depth: int = 0) -> Raw:
                 declared.append((f"xmlns:{prefix}", uri))
             name = f"{prefix}:{local}"  # noqa: PLW2901
         attrs.append((name, value))
+    if len(element) == 0:
+        return Raw(tag, tuple(declared + attrs), element.text or "")
     children = tuple([read_raw(child, scope, depth + 1) for child in element if isinstance(child.tag, str)])
     return Raw(tag, tuple(declared + attrs), "" if children else text_of(element), children)
 
@@ -85,11 +87,14 @@ _READERS: dict[type[Element], Reader] = {}
 
 def read_model(model: type[Element], element: etree._Element) -> Element:
     """The object that an element describes. Raises ``Refused``, or ``LibvirtError`` for units."""
+    return cast(Element, _reader_of(model)(element))
+
+
+def _reader_of(model: type[Element]) -> Reader:
     reader = _READERS.get(model)
     if reader is None:
-        plan = PLANS[model]
-        reader = _READERS[model] = _Source(plan).function()
-    return cast(Element, reader(element))
+        reader = _READERS[model] = _Source(PLANS[model]).function()
+    return reader
 
 
 class _Source:
@@ -117,10 +122,10 @@ class _Source:
         fields = dataclasses.fields(self.plan.model)
         for field in fields:
             default = "[]" if field.default_factory is list else repr(field.default)
-            self.lines.append(f"{field.name} = {default}")
+            self.lines.append(f"f_{field.name} = {default}")
         self.node(self.plan.root, "element", "")
         self.names["new"] = functools.partial(object.__new__, self.plan.model)
-        self.lines += ["model = new()", *(f"model.{field.name} = {field.name}" for field in fields), "return model"]
+        self.lines += ["model = new()", *(f"model.{field.name} = f_{field.name}" for field in fields), "return model"]
         exec("def read(element):\n" + "\n".join("    " + line for line in self.lines), self.names)  # noqa: S102
         return cast(Reader, self.names["read"])
 
@@ -132,12 +137,12 @@ class _Source:
             self.lines.append(f"{pad}    {first} key == {xml_name!r}:")
             self.attribute(name, line, element, pad + "        ", repeatable=bool(node.key))
             first = "elif"
-        keep = f"rest = keep_attribute(rest, {node.key!r}, key, value)"
+        keep = f"f_rest = keep_attribute(f_rest, {node.key!r}, key, value)"
         self.lines += [f"{pad}    else:", f"{pad}        {keep}"] if node.attrs else [f"{pad}    {keep}"]
         if node.text:
             name, line = node.text
             read = self.named(_read_text(line, self.scope))
-            self.lines.append(f"{pad}if {name} is None: {name} = {read}({element})")
+            self.lines.append(f"{pad}if f_{name} is None: f_{name} = {read}({element})")
             return
         child = f"child{len(pad)}"
         self.lines += [f"{pad}if len({element}):",  # asking is cheaper than an iterator over nothing
@@ -153,31 +158,31 @@ class _Source:
                 self.node(item, child, pad + "            ")
             else:
                 self.item(item[1], item[2], child, pad + "            ")
-        keep = f"rest = keep_element(rest, {node.key!r}, {child}, scope)"
+        keep = f"f_rest = keep_element(f_rest, {node.key!r}, {child}, scope)"
         self.lines += [f"{pad}        else:", f"{pad}            {keep}"] if node.items else [f"{pad}        {keep}"]
 
     def attribute(self, name: str, line: Line, element: str, pad: str, *, repeatable: bool) -> None:
         """Lines that take in one attribute."""
         if repeatable:
-            self.lines.append(f"{pad}if {name} is not None: continue")
+            self.lines.append(f"{pad}if f_{name} is not None: continue")
         if line.kind.read is None:
-            self.lines.append(f"{pad}{name} = value")
+            self.lines.append(f"{pad}f_{name} = value")
             return
-        self.lines += [f"{pad}try: {name} = {self.named(line.kind.read)}(value)", f"{pad}except ValueError as wrong:",
+        self.lines += [f"{pad}try: f_{name} = {self.named(line.kind.read)}(value)", f"{pad}except ValueError as wrong:",
                        f"{pad}    refuse({self.named(line)}, {element}, key, value, str(wrong))"]
 
     def item(self, name: str, line: Line, child: str, pad: str) -> None:
         """A line that takes in one child element that is a value, a model, or kept whole."""
         if line.shape == "flag":
-            self.lines.append(f"{pad}{name} = True")
+            self.lines.append(f"{pad}f_{name} = True")
             return
         read = self.named(_READ[line.shape](line, self.scope))
         if line.shape in ("subs", "each"):
-            self.lines.append(f"{pad}{name}.append({read}({child}))")
+            self.lines.append(f"{pad}f_{name}.append({read}({child}))")
         elif line.shape == "raw":
-            self.lines.append(f"{pad}{name} += ({read}({child}),)")
+            self.lines.append(f"{pad}f_{name} += ({read}({child}),)")
         else:
-            self.lines.append(f"{pad}if {name} is None: {name} = {read}({child})")
+            self.lines.append(f"{pad}if f_{name} is None: f_{name} = {read}({child})")
 
 
 def _keep_attribute(rest: dict[str, Rest] | None, path: str, name: str, value: str) -> dict[str, Rest] | None:
@@ -226,17 +231,20 @@ def _read_size(line: Line, scope: Namespaces) -> Reader:
 
 
 def _read_sub(line: Line, scope: Namespaces) -> Reader:
-    by, cases, default = line.by, line.cases, line.model
+    by, default = line.by, line.model
+    if not by:
+        return _reader_of(default)
+    cases = {value: _reader_of(model) for value, model in line.cases.items()}
 
     def read(element: etree._Element) -> Element:
-        chosen = element.get(by) if by else None
+        chosen = element.get(by)
         if chosen is None:
             if default is Element:
                 raise _missing(element, by)
             return read_model(default, element)
         if chosen not in cases:
             _refuse_attribute(line, element, by, chosen, "")
-        return read_model(cases[chosen], element)
+        return cast(Element, cases[chosen](element))
 
     return read
 

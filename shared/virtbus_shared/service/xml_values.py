@@ -47,6 +47,8 @@ def _read_uint(limit: int) -> Callable[[str], int]:
     expected = "Expected non-negative integer value"
 
     def read(text: str) -> int:
+        if len(text) < 10 and text.isdecimal() and text.isascii():
+            return _bounded(int(text), 0, limit, expected)
         if len(text) > 40 or not (found := _DECIMAL.fullmatch(text)):
             raise ValueError(expected)
         return _bounded(int(found[1]), 0, limit, expected)
@@ -56,6 +58,8 @@ def _read_uint(limit: int) -> Callable[[str], int]:
 
 def _read_int(text: str) -> int:
     expected = "Expected integer value"
+    if len(text) < 10 and text.isdecimal() and text.isascii():
+        return int(text)
     if len(text) > 40 or not (found := _SIGNED.fullmatch(text)):
         raise ValueError(expected)
     return _bounded(int(found[1]), -(2**31), 2**31 - 1, expected)

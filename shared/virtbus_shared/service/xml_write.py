@@ -110,7 +110,7 @@ class _Source:
                            f"    {put}(v, inner, out)"]
 
     def child(self, node: Node, plan: Plan, output: Output) -> None:
-        """Lines that write an element without a model of its own: here if it has only attributes, else by a function."""
+        """Lines that write an element without a model of its own: here if it has attributes only."""
         if node.items or node.text:
             self.lines.append(f"{self.named(_node_writer(node, plan, output))}(model, {node.tag!r}, inner, out)")
             return

@@ -35,7 +35,6 @@ from virtbus_domain.xml.domain import Devices, Domain
 
 FIND_TIMEOUT = 3.0  # seconds that a start waits for guests to say how they are; a hung one says so later
 PROBE_TIMEOUT = 10.0  # seconds that a start waits for emulators to say what they can
-TICKS = os.sysconf("SC_CLK_TCK")
 
 PAUSED = Move(c.VIR_DOMAIN_PAUSED, c.VIR_DOMAIN_PAUSED_USER, (SUSPENDED,))
 RUNNING = Move(c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_UNPAUSED, (RESUMED,))
@@ -258,16 +257,9 @@ class QemuDriver(DomainDriver):
                        for e in self._emulators.values())
 
     def cpu_time(self, domain: DomainObject) -> int:
-        """All CPU time of the QEMU process (proc(5), ``stat`` fields 14 and 15)."""
+        """All CPU time of the QEMU process."""
         guest = self._guests.get(domain.uuid)
-        if guest is None:
-            return 0
-        try:
-            stat = Path(f"/proc/{guest.process.pid}/stat").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            return 0
-        fields = stat[stat.rindex(b")") + 2:].split()
-        return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // TICKS
+        return guest.process.cpu_time() if guest else 0
 
     async def read(self, xml: str) -> Domain:
         """A document with the defaults of this node's QEMU."""
