@@ -13,10 +13,12 @@ from virtbus_shared.errors import check_flags
 from virtbus_shared.procedure import NoParams
 
 _PREFIX = "VIR_CONNECT_LIST_NODE_DEVICES_CAP_"
-# Name of a capability, as in the XML -> the flag that lists its devices. Two names are not the flag's in lower case.
-CAPABILITIES = {name.removeprefix(_PREFIX).lower(): value for name, value in vars(c).items() if name.startswith(_PREFIX)}
-CAPABILITIES["pci"] = CAPABILITIES.pop("pci_dev")
-CAPABILITIES["usb"], CAPABILITIES["usb_device"] = CAPABILITIES["usb_interface"], CAPABILITIES.pop("usb_dev")
+_IN_XML = {"PCI_DEV": "pci", "USB_DEV": "usb_device", "USB_INTERFACE": "usb", "CCW_DEV": "ccw", "CSS_DEV": "css"}
+# Name of a capability, as in the XML -> the flag that lists its devices.
+CAPABILITIES = {
+    _IN_XML.get(name.removeprefix(_PREFIX), name.removeprefix(_PREFIX).lower()): value
+    for name, value in vars(c).items() if name.startswith(_PREFIX)
+}
 
 
 @complete
