@@ -8,10 +8,12 @@ needed: ``test:///`` loads no AMQP, and a client of the bus loads no service.
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
+import secrets
 import threading
 import time
-import uuid
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -35,6 +37,25 @@ R = TypeVar("R", bound=Result)
 EventCallback = Callable[[bytes], None]
 
 DEFAULT_TIMEOUT = 60.0  # seconds; ?timeout= of the URI says otherwise
+
+
+# Ids must differ everywhere and for ever: a random prefix for this process, and a number. A random id for each call
+# would ask the kernel each time, which lets go of the interpreter's lock: with many threads, two more switches a call.
+_prefix = secrets.token_hex(12)
+_numbers = itertools.count(1)
+
+
+def next_id() -> str:
+    """A request id that nobody else has used or will use."""
+    return f"{_prefix}-{next(_numbers):x}"
+
+
+def _new_prefix() -> None:
+    global _prefix
+    _prefix = secrets.token_hex(12)
+
+
+os.register_at_fork(after_in_child=_new_prefix)
 
 
 class Node(Door, Protocol):
@@ -63,7 +84,7 @@ class Channel(ABC):
         """Make one call and wait for its result. Raises ``LibvirtError``, whoever found the fault."""
         now = time.time()
         deadline = now + self.timeout
-        request = Request(uuid.uuid4().hex, row.name, deadline, params.model_dump(), self.uri.driver, self.uri.path,
+        request = Request(next_id(), row.name, deadline, params.model_dump(), self.uri.driver, self.uri.path,
                           self.read_only, "", now)
         reply = decode_reply(self.exchange(request, request.encode()))
         try:

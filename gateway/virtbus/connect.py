@@ -58,7 +58,6 @@ class virConnect(DomainCalls, NetworkCalls, StorageCalls, NodeDeviceCalls, Event
         """Close it: 0 if nothing uses it any more, 1 if objects or event callbacks do; those work on."""
         session = weakref.ref(self._open_channel("virConnectClose"))
         self._channel = None
-        self._release_events()
         return int(session() is not None)
 
     @api_call

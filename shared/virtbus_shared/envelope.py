@@ -104,14 +104,19 @@ def decode_request(body: bytes) -> Request:
         value = getattr(request, key)
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise MalformedEnvelopeError(f"{key!r} must be {types[0].__name__}, not {type(value).__name__}", request_id)
-    if not -1e12 < deadline < 1e12:  # NaN fails this too
-        raise MalformedEnvelopeError("'deadline' is not a time", request_id)
+    for key in ("deadline", "sent"):
+        if not -1e12 < getattr(request, key) < 1e12:  # NaN fails this too
+            raise MalformedEnvelopeError(f"{key!r} is not a time", request_id)
     return request
 
 
 def encode_result(request_id: str, result: object) -> bytes:
-    """The reply to a call that succeeded."""
-    return _pack({"v": PROTOCOL_VERSION, "id": request_id, "result": result})
+    """The reply to a call that succeeded. Raises ``VIR_ERR_RPC`` for a result that no caller would accept."""
+    body = _pack({"v": PROTOCOL_VERSION, "id": request_id, "result": result})
+    if len(body) > MAX_BODY:
+        raise LibvirtError(c.VIR_ERR_RPC, f"the result has {len(body)} bytes; at most {MAX_BODY} can be sent",
+                           domain=c.VIR_FROM_RPC)
+    return body
 
 
 def encode_error(request_id: str, error: LibvirtError) -> bytes:
@@ -128,6 +133,11 @@ def decode_reply(body: bytes) -> Any:
     if isinstance(error, list):
         raise LibvirtError.from_fields(error)
     raise MalformedEnvelopeError("a reply must hold 'result' or 'error'")
+
+
+_EVENT_TYPES: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("event", (str,)), ("node", (str,)), ("driver", (str,)), ("path", (str,)), ("epoch", (str,)), ("sequence", (int,)),
+    ("time", (float, int)), ("body", (dict,)))
 
 
 @dataclass(slots=True)
@@ -154,10 +164,10 @@ class EventMessage:
     def decode(cls, body: bytes) -> EventMessage:
         """The event in these bytes. Raises ``MalformedEnvelopeError``."""
         m = unpack_map(body)
-        try:
-            return cls(m["event"], m["node"], m["driver"], m["path"], m["epoch"], m["sequence"], m["time"], m["body"])
-        except KeyError as e:
-            raise MalformedEnvelopeError(f"event without {e.args[0]!r}") from None
+        for key, types in _EVENT_TYPES:
+            if not isinstance(m.get(key), types) or isinstance(m[key], bool):
+                raise MalformedEnvelopeError(f"an event's {key!r} must be {types[0].__name__}")
+        return cls(m["event"], m["node"], m["driver"], m["path"], m["epoch"], m["sequence"], m["time"], m["body"])
 
 
 def remaining(deadline: float) -> float:

@@ -25,12 +25,11 @@ import pika
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.bench import floor_echo, measure
+from tests.support.broker import PrivateBroker
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.server import BusServer, Delivery
 from virtbus_shared.envelope import Request, decode_reply, decode_request, encode_result
-
-from tests.bench import floor_echo, measure
-from tests.support.broker import PrivateBroker
 
 NODE = "bench"
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import psutil
 
@@ -118,13 +118,24 @@ class Figures:
         return self.client + self.server + self.broker
 
 
+class Server(Protocol):
+    """A program that answers calls."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """A calling and a serving program that belong together."""
 
     name: str
     client: Program
-    server: Program
+    server: Server
 
     def round(self, threads: int, calls: int, broker: int) -> Figures:
         """Make some calls and return what they cost."""
@@ -159,6 +170,11 @@ def alternate(pairs: Sequence[Pair], threads: int, broker: int, *, rounds: int,
 def ratio(of: Sequence[Figures], to: Sequence[Figures], figure: Callable[[Figures], float]) -> float:
     """The median over rounds of one subject's figure divided by another's."""
     return statistics.median(figure(a) / figure(b) for a, b in zip(of, to, strict=True))
+
+
+def median(rounds: Sequence[Figures], figure: Callable[[Figures], float]) -> float:
+    """The median over rounds of a figure."""
+    return statistics.median(figure(r) for r in rounds)
 
 
 def table(results: Mapping[str, Sequence[Figures]], base: str) -> str:

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pika
 import pytest
+
+from tests.support.bus import PATIENCE, Service, cut_client, echo, until
 from virtbus_shared import constants as c
 from virtbus_shared.bus import calls, link, topology
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.server import Delivery
 from virtbus_shared.envelope import MAX_BODY
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.bus import PATIENCE, Service, cut_client, echo, until
 
 
 @pytest.fixture
@@ -447,7 +447,8 @@ def test_close_before_use(broker_url: str) -> None:
 
 def run_program(program: str, url: str) -> subprocess.CompletedProcess[str]:
     """Run a small program against the broker, outside pytest."""
-    return subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(program), url], capture_output=True,
+    return subprocess.run([sys.executable, "-W", "error", "-W", "ignore:.*fork:DeprecationWarning", "-c",
+                           textwrap.dedent(program), url], capture_output=True,
                           text=True, timeout=60, check=False, cwd=Path(__file__).parents[2])
 
 

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 import pika
 import pytest
 from pika.channel import Channel
+
+from tests.support.broker import Broker, PrivateBroker
+from tests.support.bus import PATIENCE, Service, cut, cut_client, echo
 from virtbus_shared import constants as c
 from virtbus_shared.bus import subscription as subscriptions
 from virtbus_shared.bus import topology
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.server import PublishError
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.broker import Broker, PrivateBroker
-from tests.support.bus import PATIENCE, Service, cut, cut_client, echo
 
 
 @pytest.fixture

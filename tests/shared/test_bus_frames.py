@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika.frame import Body, Header, Method, decode_frame
 from pika.spec import Basic, BasicProperties
+
 from virtbus_shared.bus import topology, wire
 from virtbus_shared.bus.frames import ReplyFrames, RequestFrames, short
 from virtbus_shared.errors import LibvirtError

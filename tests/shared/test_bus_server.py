@@ -11,14 +11,14 @@ from contextlib import contextmanager
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
+
+from tests.support.broker import Broker, PrivateBroker
+from tests.support.bus import PATIENCE, Service, echo, until
 from virtbus_shared import constants as c
 from virtbus_shared.bus import topology
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.server import BusServer, Delivery, NoEvents, PublishError
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.broker import Broker, PrivateBroker
-from tests.support.bus import PATIENCE, Service, echo, until
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from urllib.parse import quote
 import pika
 import pytest
 from pika.adapters.asyncio_connection import AsyncioConnection
+
+from tests.support.bus import PATIENCE, Service, cut_client, echo
 from virtbus_shared import constants as c
 from virtbus_shared.bus import wire
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.bus import PATIENCE, Service, cut_client, echo
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class OutcomeRequest(Params):
 class Outcome(Result):
     """What became of a state-changing request."""
 
-    state: str = Field(description="unknown: never seen, so it had no effect; running; done.")
+    state: str = Field(description="unknown: it had no effect, and may be sent again; running; done.")
     procedure: str = Field(default="", description="The procedure that was called.")
     caller: str = Field(default="", description="Who called it, as the broker or the door vouches.")
     received: float = Field(default=0.0, description="When it was journalled, Unix seconds.")

@@ -50,6 +50,10 @@ class Change:
         """Run this if the change cannot be written: it puts memory back."""
         self._undo.append(action)
 
+    def settle(self) -> None:
+        """The effect is made and stays, even if it cannot be written: memory follows what is really there."""
+        self._undo.clear()
+
     def roll_back(self) -> None:
         """Put memory back, last step first."""
         while self._undo:

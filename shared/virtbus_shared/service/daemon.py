@@ -42,11 +42,12 @@ def main(service: Service, arguments: list[str] | None = None) -> None:
 def _lock(directory: Path) -> IO[str]:
     """Two processes on one state directory would take each other's guests: the second one does not start."""
     directory.mkdir(parents=True, exist_ok=True)
-    lock = (directory / "lock").open("w")
+    lock = (directory / "lock").open("a")  # not "w": the number in it may be that of the process that holds it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise SystemExit(f"{directory} is in use by another process; give this one another --state-dir") from None
+    lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
     return lock

@@ -70,6 +70,7 @@ class Dispatcher:
         self._door = door
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, tuple[bytes, list[Delivery]]] = {}  # id -> digest, arrivals that wait for the outcome
+        self._unwritten: dict[str, bytes] = {}  # id -> reply, where the store failed after the effect
 
     def take(self, delivery: Delivery) -> None:
         """Deal with one delivery; never raises."""
@@ -97,8 +98,8 @@ class Dispatcher:
         route, metrics = entry
         try:
             context, params = self._admit(route, request, delivery.user)
-        except LibvirtError as e:
-            self._refuse(delivery, request, metrics, e)
+        except Exception as e:
+            self._refuse(delivery, request, metrics, _as_libvirt_error(e, f"admitting {request.procedure}"))
             return
         if route.answer is not None:
             self._answer(route.answer, context, params, delivery, metrics)
@@ -161,6 +162,13 @@ class Dispatcher:
     async def _handle(self, route: Route, context: Context[Any], params: Params,
                       metrics: RouteMetrics) -> tuple[bytes, bool]:
         """Run a coroutine handler; (reply, failed). Its change, if it made one, is written before the reply exists."""
+        try:
+            return await self._in_turn(route, context, params, metrics)
+        finally:
+            context.release()
+
+    async def _in_turn(self, route: Route, context: Context[Any], params: Params,
+                       metrics: RouteMetrics) -> tuple[bytes, bool]:
         assert route.handle is not None
         request, change = context.request, context.change
         began = metrics.started(request.sent)
@@ -169,7 +177,9 @@ class Dispatcher:
             with metrics.in_flight(request.id):
                 result = await route.handle(context, params)
             body = encode_result(request.id, result.model_dump())
-        except Exception as e:
+        except (Exception, asyncio.CancelledError) as e:
+            if _cancelled(e):
+                raise
             error = _as_libvirt_error(e, request.procedure)
             code, body = error.code, encode_error(request.id, error)
             change.roll_back()
@@ -183,6 +193,7 @@ class Dispatcher:
                 change.roll_back()
                 error = _as_libvirt_error(e, f"storing the outcome of {request.procedure}")
                 code, body = error.code, encode_error(request.id, error)
+                self._unwritten[request.id] = body
         metrics.observed(began)
         metrics.ended("error" if code else "ok", code)
         return body, bool(code)
@@ -193,7 +204,11 @@ class Dispatcher:
                       metrics: RouteMetrics) -> None:
         """A call that changes state."""
         request = context.request
-        args = msgpack.packb(request.args)
+        try:
+            args = msgpack.packb(request.args)
+        except ValueError as e:  # msgpack reads deeper nesting than it writes
+            self._refuse(delivery, request, metrics, invalid_arg(f"{request.procedure}: {e}", c.VIR_FROM_RPC))
+            return
         digest = hashlib.sha256(f"{request.procedure}\0{context.change.scope}\0".encode() + args).digest()
         running = self._running.get(request.id)
         if running is not None:
@@ -213,7 +228,10 @@ class Dispatcher:
             body = await self._journalled(route, context, params, entry, delivery, metrics)
         except Exception as e:
             # The journal itself failed (a full disk): nothing was run.
-            body = encode_error(request.id, _as_libvirt_error(e, "journalling the request"))
+            error = _as_libvirt_error(e, "journalling the request")
+            body = encode_error(request.id, error)
+            self._metrics.audited(written=False)
+            metrics.ended("error", error.code)
             delivery.ack()
         finally:
             del self._running[request.id]
@@ -229,9 +247,9 @@ class Dispatcher:
             if known.digest != entry.digest:
                 metrics.ended("error", c.VIR_ERR_INVALID_ARG)
                 return encode_error(entry.id, _reused(entry.id, known.procedure))
-            if known.reply is not None:
+            if (reply := self.outcome(known)) is not None:
                 metrics.ended("duplicate", 0)
-                return known.reply
+                return reply
             # Begun before a crash that left no effect (see reconcile): this arrival may run it.
             await self._store.retry(entry.id)
         body, failed = await self._handle(route, context, params, metrics)
@@ -240,16 +258,26 @@ class Dispatcher:
                                    "scope": entry.scope, "failed": failed})
         return body
 
+    def outcome(self, entry: JournalEntry) -> bytes | None:
+        """The reply of a journalled request, None while it runs or when a crash left no effect of it."""
+        return entry.reply if entry.reply is not None else self._unwritten.get(entry.id)
+
+    def runs(self, request_id: str) -> bool:
+        """Whether a change runs now."""
+        return request_id in self._running
+
     async def reconcile(self) -> None:
         """After a start: give every request that a crash interrupted its outcome, by looking at what is there."""
         for entry in await self._store.unfinished():
             found = self._routes.get(entry.procedure)
             outcome = self._reconciled(found[0] if found else None, entry)
+            if outcome is None and entry.deadline <= time.time():
+                outcome = True, encode_error(entry.id, _ExpiredError(entry.procedure))
             if outcome is not None:
                 failed, body = outcome
                 await self._store.write(Change(entry.scope), (entry.id, failed, body))
             log.warning("reconciled an interrupted request", extra={
-                "request": entry.id, "procedure": entry.procedure, "had_effect": outcome is not None})
+                "request": entry.id, "procedure": entry.procedure, "settled": outcome is not None})
 
     def _reconciled(self, route: Route | None, entry: JournalEntry) -> tuple[bool, bytes] | None:
         """(failed, reply) of an interrupted request; None when it had no effect and may run again."""
@@ -269,10 +297,15 @@ class Dispatcher:
             return True, encode_error(entry.id, _as_libvirt_error(e, entry.procedure))
         return None if result is None else (False, encode_result(entry.id, result.model_dump()))
 
-    async def drain(self) -> None:
-        """Wait for the handlers that run (graceful stop)."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def drain(self, grace: float) -> None:
+        """Wait ``grace`` seconds for the handlers that run (graceful stop), then abandon them: the journal knows them,
+        and the next start settles what became of them."""
+        end = time.monotonic() + grace
+        while self._tasks and (left := end - time.monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def _reused(request_id: str, by: str) -> LibvirtError:
@@ -288,6 +321,12 @@ class _ExpiredError(LibvirtError):
                          domain=c.VIR_FROM_RPC)
 
 
+def _cancelled(error: BaseException) -> bool:
+    """Whether this task is to end. A driver whose own inner task was cancelled raises the same, and just failed."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong with parameters, and where."""
     first = error.errors(include_url=False, include_input=False)[0]
@@ -295,7 +334,7 @@ def _explain(error: ValidationError) -> str:
     return f"parameter '{where}': {first['msg']}"
 
 
-def _as_libvirt_error(error: Exception, what: str) -> LibvirtError:
+def _as_libvirt_error(error: BaseException, what: str) -> LibvirtError:
     """Every failure leaves as libvirt's nine fields; the unexpected is logged with its trace and named internal."""
     if isinstance(error, LibvirtError):
         return error

@@ -74,7 +74,10 @@ class DriverHost:
         began = time.perf_counter()
         outcome = "error"
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.time())):
+            left = deadline - time.time()
+            if left <= 0:
+                raise TimeoutError  # an effect may need no more than its first step, which a timeout does not stop
+            async with asyncio.timeout(left):
                 yield
             outcome = "ok"
         except TimeoutError:

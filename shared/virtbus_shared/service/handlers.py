@@ -8,20 +8,20 @@ parameters: on which connection, by whom, until when, and where it records what 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from virtbus_shared.envelope import Request
 from virtbus_shared.procedure import AnyProcedure, Params, Priority, Procedure, Result
 from virtbus_shared.service.access import Caller
 from virtbus_shared.service.change import Change
-from virtbus_shared.service.objects import Managed
+from virtbus_shared.service.objects import Managed, Turns
 from virtbus_shared.service.store import JournalEntry
 
 D = TypeVar("D")
 P = TypeVar("P", bound=Params)
 R = TypeVar("R", bound=Result)
+O = TypeVar("O", bound=Managed)  # noqa: E741
 
 
 @dataclass(slots=True)
@@ -33,10 +33,26 @@ class Context(Generic[D]):
     caller: Caller
     change: Change
     error_domain: int
+    _held: list[Turns] = field(default_factory=list)
 
-    def turn(self, obj: Managed) -> AbstractAsyncContextManager[None]:
-        """Wait for the object's turn and hold it; see ``objects.Turns``."""
-        return obj.turns.turn(self.request.procedure, self.request.deadline, self.error_domain)
+    async def hold(self, find: Callable[[], O]) -> O:
+        """Wait for the turn of the object that ``find`` gives; it is held until the request's change is stored.
+
+        Were it given up earlier, a change that cannot be stored would be taken back under the feet of the next one.
+        ``find`` is asked again when the turn has come, and may refuse then: whoever had the turn before may have
+        removed the object. Raises what ``objects.Turns.acquire`` raises.
+        """
+        while True:
+            obj = find()
+            await obj.turns.acquire(self.request.procedure, self.request.deadline, self.error_domain)
+            self._held.append(obj.turns)
+            if find() is obj:
+                return obj
+
+    def release(self) -> None:
+        """Give up every turn: the dispatcher does it at the request's end."""
+        while self._held:
+            self._held.pop().release()
 
 
 Answer = Callable[[Context[Any], Any], Result]

@@ -6,6 +6,7 @@ render what is in memory: no driver call, no broker call, no lock that a handler
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -25,6 +26,12 @@ class _QuietHandler(WSGIRequestHandler):
         """Say nothing."""
 
 
+class _IPv6Server(ThreadingWSGIServer):
+    """The same on an IPv6 address."""
+
+    address_family = socket.AF_INET6
+
+
 class HttpEndpoint:
     """Serves one address until closed. ``ready`` gives None when ready, else the reason why not."""
 
@@ -32,7 +39,8 @@ class HttpEndpoint:
                  ready: Callable[[], str | None]) -> None:
         self._metrics: WSGIApplication = make_wsgi_app(_Union(registries))
         self._ready = ready
-        self._server: WSGIServer = make_server(*address, self._app, ThreadingWSGIServer, _QuietHandler)
+        server = _IPv6Server if ":" in address[0] else ThreadingWSGIServer
+        self._server: WSGIServer = make_server(*address, self._app, server, _QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
         self._thread.start()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import logging
 import os
 import platform
 import shutil
@@ -24,6 +25,8 @@ from virtbus_shared import constants as c
 from virtbus_shared.envelope import EventMessage
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.runtime import Place, Service, ServiceRuntime
+
+log = logging.getLogger("virtbus.inprocess")
 
 EventCallback = Callable[[bytes], None]
 
@@ -68,7 +71,10 @@ class InProcessNode:
     """Four services on one loop, in a thread of their own."""
 
     def __init__(self) -> None:
-        self._user = getpass.getuser()
+        try:
+            self._user = getpass.getuser()
+        except (KeyError, OSError):  # a container may run under a number that nobody gave a name
+            self._user = str(os.getuid())
         self._node = platform.node()
         self._run_dir = Path(tempfile.mkdtemp(prefix="virtbus-"))
         self._subscribers: list[EventCallback] = []
@@ -94,7 +100,10 @@ class InProcessNode:
     async def _publish(self, event: EventMessage) -> None:
         body = event.encode()
         for callback in tuple(self._subscribers):
-            callback(body)
+            try:
+                callback(body)
+            except Exception:
+                log.exception("a subscriber failed; the others get their events all the same")
 
     def open(self, scheme: str, path: str) -> None:
         """Open a connection in every service that has a driver for it. Raises ``VIR_ERR_NO_CONNECT``."""

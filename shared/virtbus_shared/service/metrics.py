@@ -155,7 +155,8 @@ class ServiceMetrics:
         self._made: dict[str, Counter | Gauge | Histogram] = {}
         self.service = service
         self.running: dict[str, float] = {}  # request id -> monotonic start
-        self.outbox: dict[int, float] = {}  # unconfirmed event -> Unix time
+        self.oldest_unpublished: tuple[int, float] | None = None  # number and Unix time of the oldest unconfirmed event
+        self.last_event = 0
         self._routes: dict[str, RouteMetrics] = {}
         self._drivers: dict[tuple[str, str], tuple[dict[str, Counter], Histogram]] = {}
         self._decisions: dict[tuple[str, str, bool], Counter] = {}
@@ -182,8 +183,12 @@ class ServiceMetrics:
         self.probe = self.gauge("amqp_probe_timestamp_seconds")
         self.published = {e: self.counter("events_published_total", type=e)
                           for e in TABLE.events if e.startswith(f"{self.service}.")}
-        self.sequence = self.gauge("events_sequence")
+        self._sequence = self.gauge("events_sequence")
         self.replayed = self.counter("events_replayed_total")
+        for row in TABLE.of_service(self.service):
+            object_type, _, permission = row.acl.partition(":")
+            for allowed in (True, False):
+                self._decision(object_type, permission, allowed)
         self._audit = {o: self.counter("audit_records_total", outcome=o) for o in ("written", "failed")}
         self.store_commit = self.histogram("store_commit_seconds")
         self.start_time = self.gauge("service_start_time_seconds")
@@ -222,16 +227,25 @@ class ServiceMetrics:
 
     def decided(self, object_type: str, permission: str, allowed: bool) -> None:
         """An access decision."""
+        self._decision(object_type, permission, allowed).inc()
+
+    def _decision(self, object_type: str, permission: str, allowed: bool) -> Counter:
         key = (object_type, permission, allowed)
         child = self._decisions.get(key)
         if child is None:
             child = self._decisions[key] = self.counter(
-                "authz_decisions_total", object_type=object_type, permission=permission, decision="allow" if allowed else "deny")
-        child.inc()
+                "authz_decisions_total", object_type=object_type, permission=permission,
+                decision="allow" if allowed else "deny")
+        return child
 
     def audited(self, *, written: bool) -> None:
         """A state change was recorded with its caller, or could not be."""
         self._audit["written" if written else "failed"].inc()
+
+    def events_written(self, last: int) -> None:
+        """Events up to this number were given out."""
+        self.last_event = last
+        self._sequence.set(last)
 
     # -- the broker (bus.server's observer) -------------------------------------------------------------------------
 
@@ -289,9 +303,10 @@ class _Computed(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The four gauges; the last is absent while every event is confirmed."""
-        running, outbox = list(self._owner.running.values()), list(self._owner.outbox.values())
+        running, unpublished = list(self._owner.running.values()), self._owner.oldest_unpublished
         oldest = time.monotonic() - min(running) if running else 0.0
-        values = (len(running), oldest, len(outbox), min(outbox) if outbox else None)
+        waiting = self._owner.last_event - unpublished[0] + 1 if unpublished else 0  # numbers have no gaps
+        values = (len(running), oldest, waiting, unpublished[1] if unpublished else None)
         for name, value in zip(_COMPUTED, values, strict=True):
             if value is not None:
                 family = GaugeMetricFamily(name, METRICS[name].help, labels=("service",))

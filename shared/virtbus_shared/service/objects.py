@@ -1,8 +1,8 @@
 """Objects that a driver manages, how they are found, and how work on one of them is queued.
 
 Law 3: one hung object harms nobody else. Work that changes an object waits for the object's own turn, in order of
-arrival; a turn that does not come before the caller's deadline is an error for that caller alone. Reads take no turn:
-they answer from memory.
+arrival; a turn that does not come before the caller's deadline is an error for that caller alone, and only so many may
+wait for one object. Reads take no turn: they answer from memory.
 """
 
 from __future__ import annotations
@@ -18,40 +18,64 @@ from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
 
+MAX_WAITING = 256  # requests that may wait for one object
+
+
 class Turns:
     """The queue of one object: a fair lock whose waiters have deadlines."""
 
-    __slots__ = ("_lock", "holder", "since")
+    __slots__ = ("_lock", "_waiting", "holder", "since")
 
     def __init__(self) -> None:
         self._lock: asyncio.Lock | None = None  # made at first use: ten thousand idle objects need none
+        self._waiting = 0
         self.holder = ""
-        self.since = 0.0
+        self.since = 0.0  # monotonic seconds
 
-    @asynccontextmanager
-    async def turn(self, what: str, deadline: float, domain: int) -> AsyncIterator[None]:
-        """Wait for the turn and hold it. ``what`` names the operation, for those who wait in vain.
+    async def acquire(self, what: str, deadline: float, domain: int) -> None:
+        """Wait for the turn. ``what`` names the operation, for those who wait in vain.
 
-        Raises ``VIR_ERR_OPERATION_TIMEOUT`` when the turn does not come in time. The deadline is checked once more
-        when it has come: a late command never runs (law 2).
+        Raises ``VIR_ERR_OPERATION_TIMEOUT`` when the turn does not come in time, and ``VIR_ERR_OPERATION_FAILED``
+        when too many wait already: the queue of a hung object must not fill the service. The deadline is checked once
+        more when the turn has come: a late command never runs (law 2).
         """
         if self._lock is None:
             self._lock = asyncio.Lock()
+        if self._waiting >= MAX_WAITING and deadline != math.inf:
+            raise LibvirtError(c.VIR_ERR_OPERATION_FAILED, "cannot acquire state change lock due to max_queued limit "
+                               f"({self._held_by()})", domain=domain)
+        self._waiting += 1
         try:
             async with asyncio.timeout(None if deadline == math.inf else max(0.0, deadline - time.time())):
                 await self._lock.acquire()
         except TimeoutError:
-            raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, "cannot acquire state change lock (held by "
-                               f"{self.holder} for {time.time() - self.since:.0f}s)", domain=domain) from None
-        self.holder, self.since = what, time.time()
+            raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, f"cannot acquire state change lock ({self._held_by()})",
+                               domain=domain) from None
+        finally:
+            self._waiting -= 1
+        self.holder, self.since = what, time.monotonic()
+        if time.time() >= deadline:
+            self.release()
+            raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, f"{what} came to its turn after its deadline",
+                               domain=domain)
+
+    def release(self) -> None:
+        """Let the next one have its turn."""
+        assert self._lock is not None
+        self.holder = ""
+        self._lock.release()
+
+    @asynccontextmanager
+    async def turn(self, what: str, deadline: float, domain: int) -> AsyncIterator[None]:
+        """Hold the turn for a block; see ``acquire``."""
+        await self.acquire(what, deadline, domain)
         try:
-            if self.since >= deadline:
-                raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, f"{what} came to its turn after its deadline",
-                                   domain=domain)
             yield
         finally:
-            self.holder = ""
-            self._lock.release()
+            self.release()
+
+    def _held_by(self) -> str:
+        return f"held by {self.holder} for {time.monotonic() - self.since:.0f}s"
 
 
 class Managed(Protocol):

@@ -1,15 +1,17 @@
 """Carries events from the store to their subscribers, in order, until each is confirmed.
 
 An event is in the store from the moment of its change (law 5), and synced before it is published: a number that a
-subscriber has seen must not be given out a second time after a power cut. This task publishes what is not confirmed yet, marks
-what is, and starts again after a failure; after a crash or a broker's absence it goes on where it was. The mark may be
-lost with a crash, so an event may be published twice: subscribers know by its number.
+subscriber has seen must not be given out a second time after a power cut. This task publishes what is not confirmed
+yet, marks what is, and starts again after a failure; after a crash or a broker's absence it goes on where it was. What
+follows an event that was not confirmed is published again with it, so that the last that a subscriber hears is the
+newest. An event may thus be published twice: subscribers know by its number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 
 from virtbus_shared.envelope import EventMessage
@@ -38,8 +40,10 @@ class Outbox:
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin, with what an earlier run left unconfirmed."""
+        _, last, _ = await self._store.events_after(0, 0)
+        self._metrics.events_written(last)
         self._news.set()
         self._tasks = [asyncio.create_task(self._run(), name="outbox"), asyncio.create_task(self._prune(), name="prune")]
 
@@ -52,7 +56,7 @@ class Outbox:
     def written(self, last: int) -> None:
         """A change was written; ``last`` is the number of its last event, 0 without events."""
         if last:
-            self._metrics.sequence.set(last)
+            self._metrics.events_written(last)
             self._news.set()
 
     def message(self, event: StoredEvent) -> EventMessage:
@@ -65,22 +69,35 @@ class Outbox:
         while True:
             await self._news.wait()
             self._news.clear()
-            while batch := await self._store.unpublished(BATCH):
-                self._metrics.outbox = {e.sequence: e.time for e in batch}
-                results = await asyncio.gather(*(self._publish(self.message(e)) for e in batch), return_exceptions=True)
-                confirmed = [e for e, failure in zip(batch, results, strict=True) if failure is None]
-                if confirmed:
-                    await self._store.mark_published([e.sequence for e in confirmed])
-                for event in confirmed:
-                    self._metrics.published[event.name].inc()
-                    self._metrics.outbox.pop(event.sequence, None)
-                if len(confirmed) < len(batch):
-                    log.info("the broker did not take %d events; trying again", len(batch) - len(confirmed))
-                    await asyncio.sleep(RETRY)
-            self._metrics.outbox = {}
+            try:
+                while batch := await self._store.unpublished(BATCH):
+                    self._metrics.oldest_unpublished = batch[0].sequence, batch[0].time
+                    if not await self._publish_batch(batch):
+                        await asyncio.sleep(RETRY)
+                self._metrics.oldest_unpublished = None
+            except sqlite3.Error:
+                # A full disk passes. Until then nothing is published twice as often as it must be.
+                log.exception("the store fails; its events wait")
+                self._news.set()
+                await asyncio.sleep(RETRY)
+
+    async def _publish_batch(self, batch: list[StoredEvent]) -> bool:
+        """Publish events and mark those that were confirmed, up to the first that was not; whether all were."""
+        results = await asyncio.gather(*(self._publish(self.message(e)) for e in batch), return_exceptions=True)
+        failed = next((i for i, failure in enumerate(results) if failure is not None), len(batch))
+        if failed:
+            await self._store.mark_published(batch[failed - 1].sequence)
+        for event in batch[:failed]:
+            self._metrics.published[event.name].inc()
+        if failed < len(batch):
+            log.info("event %d was not taken (%s); trying again", batch[failed].sequence, results[failed])
+        return failed == len(batch)
 
     async def _prune(self) -> None:
         while True:
-            await self._store.prune(KEEP_REQUESTS, KEEP_EVENTS)
-            self._metrics.result_store_entries.set(await self._store.journal_size())
+            try:
+                await self._store.prune(KEEP_REQUESTS, KEEP_EVENTS)
+                self._metrics.result_store_entries.set(await self._store.journal_size())
+            except sqlite3.Error:
+                log.exception("the store fails; what is old stays")
             await asyncio.sleep(PRUNE_EVERY)

@@ -7,6 +7,7 @@ a crash interrupted get their outcome, and only then are new ones taken.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -26,6 +27,8 @@ from virtbus_shared.service.handlers import Context, Handlers
 from virtbus_shared.service.metrics import ServiceMetrics
 from virtbus_shared.service.outbox import Outbox, Publish
 from virtbus_shared.service.store import Store
+
+GRACE = 30.0  # seconds that running handlers have when the service stops; without a store none: nobody will ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class ServiceRuntime:
         self.outbox = Outbox(self.store, place.node, self.metrics, publish)
         self._drivers = Drivers(service.name)
         self.connections: dict[tuple[str, str], Driver] = {}
+        self._opening = asyncio.Lock()  # two callers that open the same connection must get one driver
         routes = {**_common_handlers(self).routes, **service.handlers.routes}
         if missing := {row.name for row in TABLE.of_service(service.name)} ^ set(routes):
             raise RuntimeError(f"handlers and table differ: {sorted(missing)}")
@@ -74,14 +78,16 @@ class ServiceRuntime:
                 for path in driver.paths if driver else ():
                     await self.open(scheme, path)
         await self.dispatcher.reconcile()
-        self.outbox.start()
+        await self.outbox.start()
         self.started = time.time()
         self.metrics.start_time.set(self.started)
 
     async def open(self, scheme: str, path: str) -> Driver:
         """The driver of a connection, opened if it may be. Raises ``VIR_ERR_NO_CONNECT``."""
-        if found := self.connections.get((scheme, path)):
-            return found
+        async with self._opening:
+            return self.connections.get((scheme, path)) or await self._open(scheme, path)
+
+    async def _open(self, scheme: str, path: str) -> Driver:
         driver = self._drivers.get(scheme)
         if driver is None or not driver.accepts(path, inprocess=self.place.door == "inprocess"):
             raise _no_connect(scheme, path)
@@ -90,6 +96,7 @@ class ServiceRuntime:
                           logging.getLogger(f"virtbus.{self.name}.{scheme}"))
         connection = driver(host)
         await connection.start()
+        self.metrics.stuck(scheme, 0)
         self.connections[scheme, path] = connection
         return connection
 
@@ -102,7 +109,7 @@ class ServiceRuntime:
 
     async def stop(self) -> None:
         """Let running handlers end, then let go of everything. Guests stay."""
-        await self.dispatcher.drain()
+        await self.dispatcher.drain(GRACE if self.place.state_dir else 0.0)
         for driver in self.connections.values():
             await driver.stop()
         await self.outbox.stop()
@@ -131,9 +138,10 @@ def _common_handlers(runtime: ServiceRuntime) -> Handlers[None]:
         entry = await runtime.store.find(params.id)
         if entry is None:
             return common.Outcome(state="unknown")
-        return common.Outcome(
-            state="running" if entry.finished is None else "done", procedure=entry.procedure, caller=entry.caller,
-            received=entry.received, finished=entry.finished or 0.0, reply=entry.reply or b"")
+        reply = runtime.dispatcher.outcome(entry)
+        state = "done" if reply is not None else "running" if runtime.dispatcher.runs(entry.id) else "unknown"
+        return common.Outcome(state=state, procedure=entry.procedure, caller=entry.caller, received=entry.received,
+                              finished=entry.finished or 0.0, reply=reply or b"")
 
     @handlers.handles(common.LIST_EVENTS[runtime.name])
     async def list_events(ctx: Context[None], params: common.EventsSince) -> common.Events:

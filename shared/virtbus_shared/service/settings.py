@@ -115,7 +115,7 @@ def load(service: str, arguments: list[str] | None = None) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         parser.error(f"setting {name!r}: {first['msg']} (--{name.replace('_', '-')}, VIRTBUS_{name.upper()}, or "
                      f"{name!r} in the file)")
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as e:
+    except (OSError, ValueError) as e:
         parser.error(f"configuration file: {e}")
 
 
@@ -126,4 +126,7 @@ def _read(path: Path | None, service: str) -> dict[str, Any]:
         return {}
     content = tomllib.loads((path or DEFAULT_FILE).read_text())
     common = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    tables = {key for key, value in content.items() if isinstance(value, dict)}
+    if unknown := tables - set(METRICS_PORTS):
+        raise ValueError(f"[{min(unknown)}] is no service; there are {', '.join(METRICS_PORTS)}")
     return {**common, **content.get(service, {})}

@@ -14,6 +14,7 @@ makes the service look. Such a commit says ``durable=False``; its events are not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -178,8 +179,9 @@ class Store:
             self._db.execute("COMMIT")
             self._unsynced = not durable
         except sqlite3.Error as e:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # this thread must live: everybody waits for it
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
             done = [(job, None, e) for job in jobs]
         self._commit_seconds(time.perf_counter() - began)
         for job, result, error in done:
@@ -255,7 +257,8 @@ class Store:
     def prune(self, keep_seconds: float, keep_events: int) -> asyncio.Future[None]:
         """Forget requests that ended long ago, and all but the newest published events."""
         def work(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM journal WHERE finished < ?", (time.time() - keep_seconds,))
+            # One that a crash interrupted before its effect never ends: its deadline tells when it cannot run any more.
+            db.execute("DELETE FROM journal WHERE COALESCE(finished, deadline) < ?", (time.time() - keep_seconds,))
             db.execute("DELETE FROM outbox WHERE published = 1 AND sequence <= "
                        "(SELECT MAX(sequence) FROM outbox) - ?", (keep_events,))
         return self.submit(work, durable=False)
@@ -276,10 +279,10 @@ class Store:
             "SELECT sequence, name, scope, time, body FROM outbox WHERE published = 0 ORDER BY sequence LIMIT ?",
             (limit,))))
 
-    def mark_published(self, sequences: list[int]) -> asyncio.Future[None]:
-        """The broker has confirmed these events."""
+    def mark_published(self, last: int) -> asyncio.Future[None]:
+        """The broker has confirmed all events up to this one."""
         def work(db: sqlite3.Connection) -> None:
-            db.executemany("UPDATE outbox SET published = 1 WHERE sequence = ?", [(s,) for s in sequences])
+            db.execute("UPDATE outbox SET published = 1 WHERE published = 0 AND sequence <= ?", (last,))
         return self.submit(work, durable=False)
 
     def events_after(self, sequence: int, limit: int) -> asyncio.Future[tuple[int, int, list[StoredEvent]]]:
