@@ -57,6 +57,15 @@ def number(value: int) -> int:
     return found
 
 
+def not_negative(value: int, function: str, name: str) -> int:
+    """An int of C that counts something."""
+    found = number(value)
+    if found < 0:
+        raise bare_error(c.VIR_ERR_INVALID_ARG, f"{name} in {function} must be zero or greater", function, name,
+                         origin_of(function))
+    return found
+
+
 def uuid_from_bytes(value: bytes, function: str) -> str:
     """Canonical text of a UUID in 16 bytes. Another length fails without saying why, as in libvirt-python."""
     if isinstance(value, str | bytes):

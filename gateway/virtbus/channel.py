@@ -16,8 +16,8 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -157,6 +157,16 @@ def open_channel(uri: ConnectionURI, read_only: bool) -> Channel:
         c.VIR_ERR_NO_CONNECT, f"'{uri}': the services of this machine are reached through their broker so far; use "
         f"{uri.driver}+amqp://NODE{uri.path or '/system'}, where NODE is the name that they were started with",
         domain=c.VIR_FROM_REMOTE)
+
+
+@contextmanager
+def shared_client(address: str) -> Iterator[BusClient]:
+    """This process's client of a broker, for calls that belong to no connection."""
+    shared = _clients.enter(address, lambda: _connect(address))
+    try:
+        yield shared.door
+    finally:
+        _clients.leave(shared)
 
 
 class _InProcessNode:

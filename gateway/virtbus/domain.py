@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from virtbus.arguments import flag_bits, number, optional_text, text, uuid_from_bytes, uuid_from_text
+from virtbus.arguments import flag_bits, not_negative, number, optional_text, text, uuid_from_bytes, uuid_from_text
 from virtbus.errors import api_call
 from virtbus.handle import MAX_NAME, Caller, Handle, denied
 from virtbus.unsupported import complete
@@ -16,7 +16,6 @@ from virtbus_shared import constants as c
 from virtbus_shared.api import domain as rows
 from virtbus_shared.api.common import ListFlags
 from virtbus_shared.errors import invalid_arg
-from virtbus_shared.procedure import NoParams
 
 Stats = dict[str, int | str | bool | float]
 
@@ -275,7 +274,9 @@ class DomainCalls(Caller):
     @api_call
     def lookupByID(self, id: int) -> virDomain:
         """The active domain of a number. Code 42 if there is none."""
-        return virDomain(self, self._call("virDomainLookupByID", rows.LOOKUP_BY_ID, rows.DomainID(id=number(id))))
+        function = "virDomainLookupByID"
+        params = rows.DomainID(id=not_negative(id, function, "id"))
+        return virDomain(self, self._call(function, rows.LOOKUP_BY_ID, params))
 
     @api_call
     def defineXML(self, xml: str) -> virDomain:

@@ -15,20 +15,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
                             description="UUID in canonical lower-case text form.")]
-Flags = Annotated[int, Field(ge=0, le=0xFFFFFFFF, description="Bits of the libvirt enumeration that the call documents.")]
+Flags = Annotated[int, Field(ge=0, le=0xFFFFFFFF,
+                             description="Bits of the libvirt enumeration that the call documents.")]
 Text = Annotated[str, Field(max_length=16 * 1024 * 1024)]
 
 
 class Params(BaseModel):
     """Parameters of a procedure: what a caller sends. Unknown fields are ignored, so newer callers keep working."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class Result(BaseModel):
     """Result of a procedure: what a service answers. Unknown fields are ignored, so older callers keep working."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 class Nothing(Result):

@@ -18,21 +18,26 @@ from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import Nothing
 
 
-def claim(ctx: Ctx, model: Domain) -> DomainObject | None:
-    """The domain that a document is about, None for a new one.
+def take(ctx: Ctx, model: Domain) -> DomainObject:
+    """The domain that a document is about, taken in if it is new.
 
     Name and UUID must belong together: refuses a name that has another UUID, and a UUID that has another name.
     """
+    domains = ctx.driver.domains
     name, uuid = identity(model)
-    by_uuid = ctx.driver.domains.by_uuid(uuid)
-    by_name = ctx.driver.domains.by_name(name)
+    by_uuid, by_name = domains.by_uuid(uuid), domains.by_name(name)
     if by_uuid is not None and by_uuid.name != name:
         raise LibvirtError(c.VIR_ERR_OPERATION_FAILED,
                            f"domain '{by_uuid.name}' is already defined with uuid {uuid}", domain=c.VIR_FROM_DOM)
     if by_name is not None and by_name.uuid != uuid:
         raise LibvirtError(c.VIR_ERR_OPERATION_FAILED,
                            f"domain '{name}' already exists with uuid {by_name.uuid}", domain=c.VIR_FROM_DOM)
-    return by_uuid
+    if by_uuid is not None:
+        return by_uuid
+    domain = DomainObject(name, uuid, ctx.driver.facts(model))
+    domains.add(domain)
+    ctx.change.undo(lambda: domains.remove(domain))
+    return domain
 
 
 @handlers.handles(api.DEFINE_XML)
@@ -41,13 +46,8 @@ async def define_xml(ctx: Ctx, params: api.DomainXML) -> api.Domain:
     driver = ctx.driver
     driver.require_flags("DomainDefineXMLFlags", params.flags)
     model = await driver.read(params.xml)
-    domain = claim(ctx, model)
-    if domain is None:
-        domain = DomainObject(*identity(model), driver.facts(model))
-        driver.domains.add(domain)
-        ctx.change.undo(lambda: driver.domains.remove(domain))
-    async with ctx.turn(domain):
-        _define(ctx, domain, model)
+    domain = await ctx.hold(lambda: take(ctx, model))
+    _define(ctx, domain, model)
     return domain.reference
 
 
@@ -73,23 +73,22 @@ async def undefine(ctx: Ctx, params: api.DomainFlags) -> Nothing:
     """virDomainUndefineFlags: a running domain goes on as a transient one."""
     driver = ctx.driver
     driver.require_flags("DomainUndefineFlags", params.flags)
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        driver.check(api.UNDEFINE, domain)
-        before = domain.inactive, domain.autostart
+    domain = await ctx.hold(lambda: find(ctx, params))
+    driver.check(api.UNDEFINE, domain)
+    before = domain.inactive, domain.autostart
 
-        def undo() -> None:
-            domain.inactive, domain.autostart = before
+    def undo() -> None:
+        domain.inactive, domain.autostart = before
 
-        ctx.change.undo(undo)
-        domain.inactive, domain.autostart = None, False
-        emit(ctx.change, domain, c.VIR_DOMAIN_EVENT_UNDEFINED, c.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
-        if domain.active:
-            ctx.change.put(KIND, domain.uuid, domain.record())
-        else:
-            driver.domains.remove(domain)
-            ctx.change.undo(lambda: driver.domains.add(domain))
-            ctx.change.delete(KIND, domain.uuid)
+    ctx.change.undo(undo)
+    domain.inactive, domain.autostart = None, False
+    emit(ctx.change, domain, c.VIR_DOMAIN_EVENT_UNDEFINED, c.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
+    if domain.active:
+        ctx.change.put(KIND, domain.uuid, domain.record())
+    else:
+        driver.domains.remove(domain)
+        ctx.change.undo(lambda: driver.domains.add(domain))
+        ctx.change.delete(KIND, domain.uuid)
     return Nothing()
 
 
@@ -119,11 +118,10 @@ def get_autostart(ctx: Ctx, params: api.DomainRef) -> Flag:
 @handlers.handles(api.SET_AUTOSTART)
 async def set_autostart(ctx: Ctx, params: api.SetAutostart) -> Nothing:
     """virDomainSetAutostart."""
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        ctx.driver.check(api.SET_AUTOSTART, domain)
-        before = domain.autostart
-        ctx.change.undo(lambda: setattr(domain, "autostart", before))
-        domain.autostart = params.autostart
-        ctx.change.put(KIND, domain.uuid, domain.record())
+    domain = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check(api.SET_AUTOSTART, domain)
+    before = domain.autostart
+    ctx.change.undo(lambda: setattr(domain, "autostart", before))
+    domain.autostart = params.autostart
+    ctx.change.put(KIND, domain.uuid, domain.record())
     return Nothing()

@@ -8,12 +8,12 @@ to tell whether a request that had begun took effect.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
-from virtbus_domain.definition import claim
+from virtbus_domain.definition import take
 from virtbus_domain.handlers import Ctx, find, handlers
 from virtbus_domain.moves import Move, apply
-from virtbus_domain.object import DomainObject, identity
+from virtbus_domain.object import DomainObject
 from virtbus_domain.xml import format_domain, parse_domain
 from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
@@ -28,11 +28,10 @@ async def create(ctx: Ctx, params: api.DomainFlags) -> api.Domain:
     """virDomainCreateWithFlags."""
     driver = ctx.driver
     driver.require_flags("DomainCreateWithFlags", params.flags)
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        driver.check(api.CREATE, domain)
-        assert domain.inactive is not None  # an inactive domain is defined, or it is gone
-        await _start(ctx, domain, await driver.read(domain.inactive), params.flags)
+    domain = await ctx.hold(lambda: find(ctx, params))
+    driver.check(api.CREATE, domain)
+    assert domain.inactive is not None  # an inactive domain is defined, or it is gone
+    await _start(ctx, domain, await driver.read(domain.inactive), params.flags)
     return domain.reference
 
 
@@ -42,15 +41,10 @@ async def create_xml(ctx: Ctx, params: api.DomainXML) -> api.Domain:
     driver = ctx.driver
     driver.require_flags("DomainCreateXML", params.flags)
     model = await driver.read(params.xml)
-    domain = claim(ctx, model)
-    if domain is None:
-        domain = DomainObject(*identity(model), driver.facts(model))
-        driver.domains.add(domain)
-        ctx.change.undo(lambda: driver.domains.remove(domain))
-    async with ctx.turn(domain):
-        if domain.active:
-            raise driver.invalid(f"domain '{domain.name}' is already active", c.VIR_FROM_DOM)
-        await _start(ctx, domain, model, params.flags)
+    domain = await ctx.hold(lambda: take(ctx, model))
+    if domain.active:
+        raise driver.invalid(f"domain '{domain.name}' is already active", c.VIR_FROM_DOM)
+    await _start(ctx, domain, model, params.flags)
     return domain.reference
 
 
@@ -71,10 +65,11 @@ async def _start(ctx: Ctx, domain: DomainObject, model: Domain, flags: int) -> N
     apply(ctx.change, driver.domains, domain, move)
 
 
-async def _operate(ctx: Ctx, row: AnyProcedure, domain: DomainObject, effect: Awaitable[Move | None]) -> Nothing:
+async def _operate(ctx: Ctx, row: AnyProcedure, domain: DomainObject,
+                   effect: Callable[[], Awaitable[Move | None]]) -> Nothing:
     """One call to the driver and what came of it. The caller holds the domain's turn and has checked the state."""
     async with ctx.driver.host.call(row.name.replace(".", "_"), ctx.request.deadline, ctx.driver.error_domain):
-        move = await effect
+        move = await effect()
     if move is not None:
         apply(ctx.change, ctx.driver.domains, domain, move)
     return Nothing()
@@ -84,58 +79,52 @@ async def _operate(ctx: Ctx, row: AnyProcedure, domain: DomainObject, effect: Aw
 async def shutdown(ctx: Ctx, params: api.DomainFlags) -> Nothing:
     """virDomainShutdownFlags."""
     ctx.driver.require_flags("DomainShutdownFlags", params.flags)
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        ctx.driver.check(api.SHUTDOWN, domain)
-        return await _operate(ctx, api.SHUTDOWN, domain, ctx.driver.domain_shutdown(domain, params.flags))
+    domain = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check(api.SHUTDOWN, domain)
+    return await _operate(ctx, api.SHUTDOWN, domain, lambda: ctx.driver.domain_shutdown(domain, params.flags))
 
 
 @handlers.handles(api.REBOOT)
 async def reboot(ctx: Ctx, params: api.DomainFlags) -> Nothing:
     """virDomainReboot."""
     ctx.driver.require_flags("DomainReboot", params.flags)
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        ctx.driver.check(api.REBOOT, domain)
-        return await _operate(ctx, api.REBOOT, domain, ctx.driver.domain_reboot(domain, params.flags))
+    domain = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check(api.REBOOT, domain)
+    return await _operate(ctx, api.REBOOT, domain, lambda: ctx.driver.domain_reboot(domain, params.flags))
 
 
 @handlers.handles(api.RESET)
 async def reset(ctx: Ctx, params: api.DomainFlags) -> Nothing:
     """virDomainReset."""
     ctx.driver.require_flags("DomainReset", params.flags)
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        ctx.driver.check(api.RESET, domain)
-        return await _operate(ctx, api.RESET, domain, ctx.driver.domain_reset(domain, params.flags))
+    domain = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check(api.RESET, domain)
+    return await _operate(ctx, api.RESET, domain, lambda: ctx.driver.domain_reset(domain, params.flags))
 
 
 @handlers.handles(api.DESTROY)
 async def destroy(ctx: Ctx, params: api.DomainFlags) -> Nothing:
     """virDomainDestroyFlags."""
     ctx.driver.require_flags("DomainDestroyFlags", params.flags)
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        ctx.driver.check(api.DESTROY, domain)
-        return await _operate(ctx, api.DESTROY, domain, ctx.driver.domain_destroy(domain, params.flags))
+    domain = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check(api.DESTROY, domain)
+    return await _operate(ctx, api.DESTROY, domain, lambda: ctx.driver.domain_destroy(domain, params.flags))
 
 
 @handlers.handles(api.SUSPEND)
 async def suspend(ctx: Ctx, params: api.DomainRef) -> Nothing:
     """virDomainSuspend."""
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        ctx.driver.check(api.SUSPEND, domain)
-        return await _operate(ctx, api.SUSPEND, domain, ctx.driver.domain_suspend(domain))
+    domain = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check(api.SUSPEND, domain)
+    return await _operate(ctx, api.SUSPEND, domain, lambda: ctx.driver.domain_suspend(domain))
 
 
 @handlers.handles(api.RESUME)
 async def resume(ctx: Ctx, params: api.DomainRef) -> Nothing:
     """virDomainResume."""
-    domain = find(ctx, params)
-    async with ctx.turn(domain):
-        ctx.driver.check(api.RESUME, domain)
-        return await _operate(ctx, api.RESUME, domain, ctx.driver.domain_resume(domain))
+    domain = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check(api.RESUME, domain)
+    return await _operate(ctx, api.RESUME, domain, lambda: ctx.driver.domain_resume(domain))
 
 
 # -- after a crash ---------------------------------------------------------------------------------------------------

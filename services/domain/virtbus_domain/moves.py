@@ -44,3 +44,4 @@ def apply(change: Change, domains: Registry[DomainObject], domain: DomainObject,
     else:
         change.delete(KIND, domain.uuid)
         domains.remove(domain)
+    change.settle()

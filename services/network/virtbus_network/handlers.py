@@ -95,38 +95,36 @@ async def define_xml(ctx: Ctx, params: api.NetworkXML) -> api.Network:
     """virNetworkDefineXMLFlags."""
     ctx.driver.check_flags(params.flags, 0, "NetworkDefineXMLFlags")
     model = ctx.driver.parse(params.xml)
-    network = _take(ctx, model)
-    async with ctx.turn(network):
-        ctx.driver.complete(model)
-        before = network.inactive, network.bridge
+    network = await ctx.hold(lambda: _take(ctx, model))
+    ctx.driver.complete(model)
+    before = network.inactive, network.bridge
 
-        def undo() -> None:
-            network.inactive, network.bridge = before
+    def undo() -> None:
+        network.inactive, network.bridge = before
 
-        ctx.change.undo(undo)
-        network.inactive = format_network(model)
-        if not network.active:
-            network.bridge = bridge_name(model)
-        emit(ctx.change, network, c.VIR_NETWORK_EVENT_DEFINED)
-        ctx.change.put(KIND, network.uuid, network.record())
+    ctx.change.undo(undo)
+    network.inactive = format_network(model)
+    if not network.active:
+        network.bridge = bridge_name(model)
+    emit(ctx.change, network, c.VIR_NETWORK_EVENT_DEFINED)
+    ctx.change.put(KIND, network.uuid, network.record())
     return network.reference
 
 
 @handlers.handles(api.UNDEFINE)
 async def undefine(ctx: Ctx, params: api.NetworkRef) -> Nothing:
     """virNetworkUndefine: a running network goes on as a transient one where the driver allows that."""
-    network = find(ctx, params)
-    async with ctx.turn(network):
-        ctx.driver.check_undefine(network)
-        before = network.inactive, network.autostart
+    network = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check_undefine(network)
+    before = network.inactive, network.autostart
 
-        def undo() -> None:
-            network.inactive, network.autostart = before
+    def undo() -> None:
+        network.inactive, network.autostart = before
 
-        ctx.change.undo(undo)
-        network.inactive, network.autostart = None, False
-        emit(ctx.change, network, c.VIR_NETWORK_EVENT_UNDEFINED)
-        _keep_or_forget(ctx, network)
+    ctx.change.undo(undo)
+    network.inactive, network.autostart = None, False
+    emit(ctx.change, network, c.VIR_NETWORK_EVENT_UNDEFINED)
+    _keep_or_forget(ctx, network)
     return Nothing()
 
 
@@ -143,11 +141,10 @@ def _keep_or_forget(ctx: Ctx, network: NetworkObject) -> None:
 @handlers.handles(api.CREATE)
 async def create(ctx: Ctx, params: api.NetworkRef) -> Nothing:
     """virNetworkCreate."""
-    network = find(ctx, params)
-    async with ctx.turn(network):
-        ctx.driver.check_create(network)
-        assert network.inactive is not None  # an inactive network is defined, or it is gone
-        await _start(ctx, network, ctx.driver.parse(network.inactive))
+    network = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check_create(network)
+    assert network.inactive is not None  # an inactive network is defined, or it is gone
+    await _start(ctx, network, ctx.driver.parse(network.inactive))
     return Nothing()
 
 
@@ -156,12 +153,11 @@ async def create_xml(ctx: Ctx, params: api.NetworkXML) -> api.Network:
     """virNetworkCreateXMLFlags: a transient network."""
     ctx.driver.check_flags(params.flags, 0, "NetworkCreateXMLFlags")
     model = ctx.driver.parse(params.xml)
-    network = _take(ctx, model)
-    async with ctx.turn(network):
-        if network.active:
-            raise LibvirtError(c.VIR_ERR_OPERATION_INVALID, f"network is already active as '{network.name}'",
-                               domain=c.VIR_FROM_NETWORK)
-        await _start(ctx, network, model)
+    network = await ctx.hold(lambda: _take(ctx, model))
+    if network.active:
+        raise LibvirtError(c.VIR_ERR_OPERATION_INVALID, f"network is already active as '{network.name}'",
+                           domain=c.VIR_FROM_NETWORK)
+    await _start(ctx, network, model)
     return network.reference
 
 
@@ -173,20 +169,21 @@ async def _start(ctx: Ctx, network: NetworkObject, model: Network) -> None:
     network.live, network.bridge, network.started = format_network(model), bridge_name(model), time.time()
     emit(ctx.change, network, c.VIR_NETWORK_EVENT_STARTED)
     ctx.change.put(KIND, network.uuid, network.record())
+    ctx.change.settle()
 
 
 @handlers.handles(api.DESTROY)
 async def destroy(ctx: Ctx, params: api.NetworkRef) -> Nothing:
     """virNetworkDestroy."""
     driver = ctx.driver
-    network = find(ctx, params)
-    async with ctx.turn(network):
-        driver.check_destroy(network)
-        async with driver.host.call("network_destroy", ctx.request.deadline, driver.error_domain):
-            await driver.network_destroy(network)
-        network.live, network.started = None, 0.0
-        emit(ctx.change, network, c.VIR_NETWORK_EVENT_STOPPED)
-        _keep_or_forget(ctx, network)
+    network = await ctx.hold(lambda: find(ctx, params))
+    driver.check_destroy(network)
+    async with driver.host.call("network_destroy", ctx.request.deadline, driver.error_domain):
+        await driver.network_destroy(network)
+    network.live, network.started = None, 0.0
+    emit(ctx.change, network, c.VIR_NETWORK_EVENT_STOPPED)
+    _keep_or_forget(ctx, network)
+    ctx.change.settle()
     return Nothing()
 
 
@@ -218,13 +215,12 @@ def get_autostart(ctx: Ctx, params: api.NetworkRef) -> Flag:
 @handlers.handles(api.SET_AUTOSTART)
 async def set_autostart(ctx: Ctx, params: api.SetAutostart) -> Nothing:
     """virNetworkSetAutostart."""
-    network = find(ctx, params)
-    async with ctx.turn(network):
-        ctx.driver.check_autostart(network)
-        before = network.autostart
-        ctx.change.undo(lambda: setattr(network, "autostart", before))
-        network.autostart = params.autostart
-        ctx.change.put(KIND, network.uuid, network.record())
+    network = await ctx.hold(lambda: find(ctx, params))
+    ctx.driver.check_autostart(network)
+    before = network.autostart
+    ctx.change.undo(lambda: setattr(network, "autostart", before))
+    network.autostart = params.autostart
+    ctx.change.put(KIND, network.uuid, network.record())
     return Nothing()
 
 

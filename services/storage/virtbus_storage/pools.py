@@ -99,16 +99,15 @@ async def pool_define_xml(ctx: Ctx, params: api.PoolXML) -> api.Pool:
     """virStoragePoolDefineXML."""
     ctx.driver.check_flags(params.flags, 0, "StoragePoolDefineXML")
     model = ctx.driver.read(params.xml)
-    pool = _take(ctx, model)
-    async with ctx.turn(pool):
-        before = pool.inactive
-        ctx.change.undo(lambda: setattr(pool, "inactive", before))
-        pool.inactive = format_pool(model)
-        if not pool.active:
-            pool.type = str(model.type)
-            ctx.driver.adopt(pool, model)
-        emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_DEFINED)
-        ctx.driver.keep(ctx.change, pool)
+    pool = await ctx.hold(lambda: _take(ctx, model))
+    before = pool.inactive
+    ctx.change.undo(lambda: setattr(pool, "inactive", before))
+    pool.inactive = format_pool(model)
+    if not pool.active:
+        pool.type = str(model.type)
+        ctx.driver.adopt(pool, model)
+    emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_DEFINED)
+    ctx.driver.keep(ctx.change, pool)
     return pool.reference
 
 
@@ -119,13 +118,12 @@ async def pool_create_xml(ctx: Ctx, params: api.PoolXML) -> api.Pool:
               | c.VIR_STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE)
     ctx.driver.check_flags(params.flags, builds, "StoragePoolCreateXML")
     model = ctx.driver.read(params.xml)
-    pool = _take(ctx, model)
-    async with ctx.turn(pool):
-        if pool.active:
-            raise LibvirtError(c.VIR_ERR_OPERATION_INVALID, f"pool is already active as '{pool.name}'",
-                               domain=c.VIR_FROM_STORAGE)
-        ctx.driver.adopt(pool, model)
-        await _start(ctx, pool, model, build=bool(params.flags & builds))
+    pool = await ctx.hold(lambda: _take(ctx, model))
+    if pool.active:
+        raise LibvirtError(c.VIR_ERR_OPERATION_INVALID, f"pool is already active as '{pool.name}'",
+                           domain=c.VIR_FROM_STORAGE)
+    ctx.driver.adopt(pool, model)
+    await _start(ctx, pool, model, build=bool(params.flags & builds))
     return pool.reference
 
 
@@ -138,6 +136,7 @@ async def _start(ctx: Ctx, pool: PoolObject, model: Pool, *, build: bool) -> Non
     pool.live, pool.state = format_pool(model), c.VIR_STORAGE_POOL_RUNNING
     emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_STARTED)
     driver.keep(ctx.change, pool)
+    ctx.change.settle()
 
 
 @handlers.handles(api.POOL_CREATE)
@@ -146,25 +145,23 @@ async def pool_create(ctx: Ctx, params: api.PoolFlags) -> Nothing:
     builds = (c.VIR_STORAGE_POOL_CREATE_WITH_BUILD | c.VIR_STORAGE_POOL_CREATE_WITH_BUILD_OVERWRITE
               | c.VIR_STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE)
     ctx.driver.check_flags(params.flags, builds, "StoragePoolCreate")
-    pool = find_pool(ctx, params)
-    async with ctx.turn(pool):
-        ctx.driver.require_inactive(pool)
-        assert pool.inactive is not None  # an inactive pool is defined, or it is gone
-        await _start(ctx, pool, parse_pool(pool.inactive), build=bool(params.flags & builds))
+    pool = await ctx.hold(lambda: find_pool(ctx, params))
+    ctx.driver.require_inactive(pool)
+    assert pool.inactive is not None  # an inactive pool is defined, or it is gone
+    await _start(ctx, pool, parse_pool(pool.inactive), build=bool(params.flags & builds))
     return Nothing()
 
 
 @handlers.handles(api.POOL_UNDEFINE)
 async def pool_undefine(ctx: Ctx, params: api.PoolRef) -> Nothing:
     """virStoragePoolUndefine."""
-    pool = find_pool(ctx, params)
-    async with ctx.turn(pool):
-        ctx.driver.require_inactive(pool)
-        before = pool.inactive
-        ctx.change.undo(lambda: setattr(pool, "inactive", before))
-        pool.inactive = None
-        emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_UNDEFINED)
-        _keep_or_forget(ctx, pool)
+    pool = await ctx.hold(lambda: find_pool(ctx, params))
+    ctx.driver.require_inactive(pool)
+    before = pool.inactive
+    ctx.change.undo(lambda: setattr(pool, "inactive", before))
+    pool.inactive = None
+    emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_UNDEFINED)
+    _keep_or_forget(ctx, pool)
     return Nothing()
 
 
@@ -174,12 +171,11 @@ async def pool_build(ctx: Ctx, params: api.PoolFlags) -> Nothing:
     driver = ctx.driver
     driver.check_flags(params.flags, c.VIR_STORAGE_POOL_BUILD_OVERWRITE | c.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE,
                        "StoragePoolBuild")
-    pool = find_pool(ctx, params)
-    async with ctx.turn(pool):
-        driver.require_inactive(pool)
-        async with driver.host.call("pool_build", ctx.request.deadline, driver.error_domain):
-            await driver.pool_build(pool, params.flags)
-        emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_CREATED)
+    pool = await ctx.hold(lambda: find_pool(ctx, params))
+    driver.require_inactive(pool)
+    async with driver.host.call("pool_build", ctx.request.deadline, driver.error_domain):
+        await driver.pool_build(pool, params.flags)
+    emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_CREATED)
     return Nothing()
 
 
@@ -187,14 +183,14 @@ async def pool_build(ctx: Ctx, params: api.PoolFlags) -> Nothing:
 async def pool_destroy(ctx: Ctx, params: api.PoolRef) -> Nothing:
     """virStoragePoolDestroy."""
     driver = ctx.driver
-    pool = find_pool(ctx, params)
-    async with ctx.turn(pool):
-        driver.require_active(pool)
-        async with driver.host.call("pool_destroy", ctx.request.deadline, driver.error_domain):
-            await driver.pool_destroy(pool)
-        pool.live, pool.state = None, c.VIR_STORAGE_POOL_INACTIVE
-        emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_STOPPED)
-        _keep_or_forget(ctx, pool)
+    pool = await ctx.hold(lambda: find_pool(ctx, params))
+    driver.require_active(pool)
+    async with driver.host.call("pool_destroy", ctx.request.deadline, driver.error_domain):
+        await driver.pool_destroy(pool)
+    pool.live, pool.state = None, c.VIR_STORAGE_POOL_INACTIVE
+    emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_STOPPED)
+    _keep_or_forget(ctx, pool)
+    ctx.change.settle()
     return Nothing()
 
 
@@ -203,12 +199,11 @@ async def pool_delete(ctx: Ctx, params: api.PoolFlags) -> Nothing:
     """virStoragePoolDelete."""
     driver = ctx.driver
     driver.check_flags(params.flags, c.VIR_STORAGE_POOL_DELETE_ZEROED, "StoragePoolDelete")
-    pool = find_pool(ctx, params)
-    async with ctx.turn(pool):
-        driver.require_inactive(pool)
-        async with driver.host.call("pool_delete", ctx.request.deadline, driver.error_domain):
-            await driver.pool_delete(pool, params.flags)
-        emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_DELETED)
+    pool = await ctx.hold(lambda: find_pool(ctx, params))
+    driver.require_inactive(pool)
+    async with driver.host.call("pool_delete", ctx.request.deadline, driver.error_domain):
+        await driver.pool_delete(pool, params.flags)
+    emit(ctx.change, pool, c.VIR_STORAGE_POOL_EVENT_DELETED)
     return Nothing()
 
 
@@ -217,13 +212,12 @@ async def pool_refresh(ctx: Ctx, params: api.PoolFlags) -> Nothing:
     """virStoragePoolRefresh."""
     driver = ctx.driver
     driver.check_flags(params.flags, 0, "StoragePoolRefresh")
-    pool = find_pool(ctx, params)
-    async with ctx.turn(pool):
-        driver.require_active(pool)
-        async with driver.host.call("pool_refresh", ctx.request.deadline, driver.error_domain):
-            await driver.pool_refresh(pool)
-        ctx.change.event(api.POOL_REFRESHED, api.PoolRefreshBody(pool=pool.reference))
-        driver.keep(ctx.change, pool)
+    pool = await ctx.hold(lambda: find_pool(ctx, params))
+    driver.require_active(pool)
+    async with driver.host.call("pool_refresh", ctx.request.deadline, driver.error_domain):
+        await driver.pool_refresh(pool)
+    ctx.change.event(api.POOL_REFRESHED, api.PoolRefreshBody(pool=pool.reference))
+    driver.keep(ctx.change, pool)
     return Nothing()
 
 
@@ -254,14 +248,13 @@ def pool_get_autostart(ctx: Ctx, params: api.PoolRef) -> Flag:
 @handlers.handles(api.POOL_SET_AUTOSTART)
 async def pool_set_autostart(ctx: Ctx, params: api.SetAutostart) -> Nothing:
     """virStoragePoolSetAutostart."""
-    pool = find_pool(ctx, params)
-    async with ctx.turn(pool):
-        if not pool.persistent:
-            raise LibvirtError(c.VIR_ERR_INVALID_ARG, "pool has no config file", domain=ctx.driver.error_domain)
-        before = pool.autostart
-        ctx.change.undo(lambda: setattr(pool, "autostart", before))
-        pool.autostart = params.autostart
-        ctx.driver.keep(ctx.change, pool)
+    pool = await ctx.hold(lambda: find_pool(ctx, params))
+    if not pool.persistent:
+        raise LibvirtError(c.VIR_ERR_INVALID_ARG, "pool has no config file", domain=ctx.driver.error_domain)
+    before = pool.autostart
+    ctx.change.undo(lambda: setattr(pool, "autostart", before))
+    pool.autostart = params.autostart
+    ctx.driver.keep(ctx.change, pool)
     return Nothing()
 
 

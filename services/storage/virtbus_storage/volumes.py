@@ -54,18 +54,17 @@ async def vol_create_xml(ctx: Ctx, params: api.VolXML) -> api.Volume:
     """virStorageVolCreateXML."""
     driver = ctx.driver
     driver.check_flags(params.flags, c.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA, "StorageVolCreateXML")
-    pool = find_pool(ctx, params)
-    async with ctx.turn(pool):
-        driver.require_active(pool)
-        model = parse_volume(params.xml)
-        complete_volume(model)
-        name = str(model.name)
-        if name in pool.volumes:
-            raise driver.volume_exists(name)
-        async with driver.host.call("vol_create_xml", ctx.request.deadline, driver.error_domain):
-            volume = await driver.vol_create_xml(pool, model, params.flags)
-        pool.volumes[name] = volume
-        driver.keep(ctx.change, pool)
+    pool = await ctx.hold(lambda: find_pool(ctx, params))
+    driver.require_active(pool)
+    model = parse_volume(params.xml)
+    complete_volume(model)
+    name = str(model.name)
+    if name in pool.volumes:
+        raise driver.volume_exists(name)
+    async with driver.host.call("vol_create_xml", ctx.request.deadline, driver.error_domain):
+        volume = await driver.vol_create_xml(pool, model, params.flags)
+    pool.volumes[name] = volume
+    driver.keep(ctx.change, pool)
     return pool.volume_reference(volume)
 
 
@@ -74,15 +73,12 @@ async def vol_delete(ctx: Ctx, params: api.VolFlags) -> Nothing:
     """virStorageVolDelete."""
     driver = ctx.driver
     driver.check_flags(params.flags, 0, "StorageVolDelete")
-    pool, volume = find_volume(ctx, params)
-    async with ctx.turn(pool):
-        driver.require_active(pool)
-        if pool.volumes.get(str(volume.name)) is not volume:  # gone while this request waited for its turn
-            raise no_volume(ctx, f"name '{volume.name}'")
-        async with driver.host.call("vol_delete", ctx.request.deadline, driver.error_domain):
-            await driver.vol_delete(pool, volume, params.flags)
-        del pool.volumes[str(volume.name)]
-        driver.keep(ctx.change, pool)
+    pool = await ctx.hold(lambda: find_volume(ctx, params)[0])
+    volume = find_volume(ctx, params)[1]
+    async with driver.host.call("vol_delete", ctx.request.deadline, driver.error_domain):
+        await driver.vol_delete(pool, volume, params.flags)
+    del pool.volumes[str(volume.name)]
+    driver.keep(ctx.change, pool)
     return Nothing()
 
 

@@ -97,12 +97,12 @@ LIST_EVENTS: dict[str, Procedure[EventsSince, Events]] = {}
 for _service in ("domain", "network", "storage", "nodedev"):
     PING[_service] = TABLE.procedure(Procedure(
         name=f"{_service}.ping", summary="Say who answers; also the broker round trip of the service's own probe.",
-        params=NoParams, result=ServiceInfo, acl="connect:getattr", read_only=True, connectionless=True, priority=Priority.HIGH,
-        serves=("virConnectIsAlive",), since="0.1"))
+        params=NoParams, result=ServiceInfo, acl="connect:getattr", read_only=True, connectionless=True,
+        priority=Priority.HIGH, serves=("virConnectIsAlive",), since="0.1"))
     GET_OUTCOME[_service] = TABLE.procedure(Procedure(
         name=f"{_service}.get_outcome", summary="What became of a state-changing request, by its id.",
         params=OutcomeRequest, result=Outcome, acl="connect:read", read_only=True, connectionless=True, since="0.1"))
     LIST_EVENTS[_service] = TABLE.procedure(Procedure(
         name=f"{_service}.list_events", summary="Events after a sequence number, or a statement that some are lost.",
-        params=EventsSince, result=Events, acl="connect:search", read_only=True, connectionless=True, errors=(c.VIR_ERR_INVALID_ARG,),
-        since="0.1"))
+        params=EventsSince, result=Events, acl="connect:search", read_only=True, connectionless=True,
+        errors=(c.VIR_ERR_INVALID_ARG,), since="0.1"))

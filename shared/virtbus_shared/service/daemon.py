@@ -102,7 +102,7 @@ class Daemon:
         return reason
 
     async def _probe(self) -> None:
-        """Send a request to ourselves through the broker, again and again: a connection may look healthy and be deaf."""
+        """Send ourselves a request through the broker, again and again: a connection may look healthy and be deaf."""
         while True:
             try:
                 await self._bus.probe()

@@ -68,7 +68,7 @@ class Dispatcher:
         self._find_driver = find_driver
         self._written = written
         self._door = door
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._running: dict[str, tuple[bytes, list[Delivery]]] = {}  # id -> digest, arrivals that wait for the outcome
         self._unwritten: dict[str, bytes] = {}  # id -> reply, where the store failed after the effect
 
@@ -103,14 +103,14 @@ class Dispatcher:
             return
         if route.answer is not None:
             self._answer(route.answer, context, params, delivery, metrics)
-        elif len(self._tasks) >= MAX_IN_FLIGHT:
+        elif len(self.tasks) >= MAX_IN_FLIGHT:
             self._refuse(delivery, request, metrics, LibvirtError(
                 c.VIR_ERR_RESOURCE_BUSY, f"{MAX_IN_FLIGHT} requests are waiting already", domain=c.VIR_FROM_RPC))
         else:
             work = self._change if route.row.changes else self._wait
             task = asyncio.get_running_loop().create_task(work(route, context, params, delivery, metrics))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     def _admit(self, route: Route, request: Request, user: str | None) -> tuple[Context[Any], Params]:
         """All checks before a handler. Raises the error to answer."""
@@ -301,11 +301,11 @@ class Dispatcher:
         """Wait ``grace`` seconds for the handlers that run (graceful stop), then abandon them: the journal knows them,
         and the next start settles what became of them."""
         end = time.monotonic() + grace
-        while self._tasks and (left := end - time.monotonic()) > 0:
-            await asyncio.wait(self._tasks, timeout=left)
-        for task in self._tasks:
+        while self.tasks and (left := end - time.monotonic()) > 0:
+            await asyncio.wait(self.tasks, timeout=left)
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
 def _reused(request_id: str, by: str) -> LibvirtError:

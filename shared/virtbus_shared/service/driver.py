@@ -1,9 +1,9 @@
 """What a driver is to a service, and what the service is to a driver.
 
 A driver serves one connection, a URI's ``driver:///path``, and owns the objects on it. It is found through an entry
-point named after the URI's driver, so a new hypervisor, storage back end or network mode is a new distribution and no edit. ``DriverHost`` is all
-that it may use of the service: its directories, its part of the store, a bounded and counted way to call out, and
-the way to say what happened when nobody asked.
+point named after the URI's driver, so a new hypervisor, storage back end or network mode is a new distribution and
+no edit. ``DriverHost`` is all that it may use of the service: its directories, its part of the store, a bounded and
+counted way to call out, and the way to say what happened when nobody asked.
 """
 
 from __future__ import annotations

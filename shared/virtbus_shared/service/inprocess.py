@@ -17,9 +17,10 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, TypeVar
 
 from virtbus_shared import constants as c
 from virtbus_shared.envelope import EventMessage
@@ -29,6 +30,7 @@ from virtbus_shared.service.runtime import Place, Service, ServiceRuntime
 log = logging.getLogger("virtbus.inprocess")
 
 EventCallback = Callable[[bytes], None]
+T = TypeVar("T")
 
 
 class _Call:
@@ -68,7 +70,7 @@ class _Call:
 
 
 class InProcessNode:
-    """Four services on one loop, in a thread of their own."""
+    """Four services on one loop, in a thread of their own. A service starts when it is first called."""
 
     def __init__(self) -> None:
         try:
@@ -79,23 +81,39 @@ class InProcessNode:
         self._run_dir = Path(tempfile.mkdtemp(prefix="virtbus-"))
         self._subscribers: list[EventCallback] = []
         self._loop = asyncio.new_event_loop()
+        self._points = {point.name: point for point in entry_points(group="virtbus.services")}
         self._runtimes: dict[str, ServiceRuntime] = {}
+        self._connections: list[tuple[str, str]] = []
+        self._starting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="virtbus-node", daemon=True)
         self._pid = os.getpid()
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    async def _start(self) -> None:
-        for point in entry_points(group="virtbus.services"):
-            service: Service = point.load()
-            run_dir = self._run_dir / service.name
-            runtime = ServiceRuntime(service, Place(self._node, None, run_dir, "inprocess"), self._publish)
-            await runtime.start()
-            self._runtimes[service.name] = runtime
+    def _service(self, name: str) -> ServiceRuntime:
+        """A running service: started now, with its imports, if this is its first call."""
+        if self._pid != os.getpid() or name not in self._points:
+            raise LibvirtError(c.VIR_ERR_NO_SUPPORT, f"the {name} service is not installed in this process "
+                               f"(pip install virtbus-{name})", domain=c.VIR_FROM_RPC)
+        with self._starting:
+            if name not in self._runtimes:
+                service: Service = self._points[name].load()
+                self._runtimes[name] = self._await(self._start(service))
+            return self._runtimes[name]
+
+    async def _start(self, service: Service) -> ServiceRuntime:
+        place = Place(self._node, None, self._run_dir / service.name, "inprocess")
+        runtime = ServiceRuntime(service, place, self._publish)
+        await runtime.start()
+        for scheme, path in self._connections:
+            await runtime.open(scheme, path)
+        return runtime
+
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _publish(self, event: EventMessage) -> None:
         body = event.encode()
@@ -106,18 +124,16 @@ class InProcessNode:
                 log.exception("a subscriber failed; the others get their events all the same")
 
     def open(self, scheme: str, path: str) -> None:
-        """Open a connection in every service that has a driver for it. Raises ``VIR_ERR_NO_CONNECT``."""
-        async def open_all() -> None:
+        """Open a connection, in every service as it starts. Raises ``VIR_ERR_NO_CONNECT``."""
+        self._await(self._service("domain").open(scheme, path))
+        with self._starting:
+            self._connections.append((scheme, path))
             for runtime in self._runtimes.values():
-                await runtime.open(scheme, path)
-        asyncio.run_coroutine_threadsafe(open_all(), self._loop).result()
+                self._await(runtime.open(scheme, path))
 
     def call(self, service: str, body: bytes, deadline: float) -> bytes:
         """Give a request envelope to a service; its reply envelope."""
-        runtime = self._runtimes.get(service)
-        if runtime is None or self._pid != os.getpid():
-            raise LibvirtError(c.VIR_ERR_NO_SUPPORT, f"the {service} service is not installed in this process "
-                               f"(pip install virtbus-{service})", domain=c.VIR_FROM_RPC)
+        runtime = self._runtimes.get(service) or self._service(service)
         call = _Call(body, self._user)
         self._loop.call_soon_threadsafe(runtime.dispatcher.take, call)
         return call.wait(deadline)
@@ -137,7 +153,7 @@ class InProcessNode:
             for runtime in self._runtimes.values():
                 await runtime.stop()
         if self._pid == os.getpid() and self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(stop(), self._loop).result()
+            self._await(stop())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()

@@ -17,7 +17,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
-
 MAX_WAITING = 256  # requests that may wait for one object
 
 

@@ -45,7 +45,8 @@ class Outbox:
         _, last, _ = await self._store.events_after(0, 0)
         self._metrics.events_written(last)
         self._news.set()
-        self._tasks = [asyncio.create_task(self._run(), name="outbox"), asyncio.create_task(self._prune(), name="prune")]
+        self._tasks = [asyncio.create_task(self._run(), name="outbox"),
+                       asyncio.create_task(self._prune(), name="prune")]
 
     async def stop(self) -> None:
         """Stop; what is not confirmed waits in the store."""

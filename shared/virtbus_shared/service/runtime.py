@@ -28,7 +28,7 @@ from virtbus_shared.service.metrics import ServiceMetrics
 from virtbus_shared.service.outbox import Outbox, Publish
 from virtbus_shared.service.store import Store
 
-GRACE = 30.0  # seconds that running handlers have when the service stops; without a store none: nobody will ask
+GRACE = 10.0  # seconds that running handlers have when the service stops; without a store none: nobody will ask
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,8 @@ class Store:
                     db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", (scope, kind, uid, record))
             last = 0
             for row in events:
-                last = db.execute("INSERT INTO outbox (name, scope, time, body) VALUES (?, ?, ?, ?)", row).lastrowid or 0
+                last = db.execute("INSERT INTO outbox (name, scope, time, body) VALUES (?, ?, ?, ?)",
+                                  row).lastrowid or 0
             if finish is not None:
                 request_id, failed, reply = finish
                 db.execute("UPDATE journal SET finished = ?, failed = ?, reply = ? WHERE id = ?",

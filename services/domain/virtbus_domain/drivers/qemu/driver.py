@@ -231,7 +231,8 @@ class QemuDriver(DomainDriver):
 
     def _forget(self, guest: Guest) -> None:
         del self._guests[guest.paths.uuid]
-        guest.paths.remove()
+        # Not waited for: the next start has a directory of its own, and a left-over one is removed when we start.
+        self._background(asyncio.to_thread(guest.paths.remove))
 
     # -- facts ------------------------------------------------------------------------------------------------------
 
