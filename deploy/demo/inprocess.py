@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import virtbus as libvirt
-
 from deploy.demo import tables
 from deploy.demo.parts import EventFeed
 from deploy.demo.screen import DemoError, Screen

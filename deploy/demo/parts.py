@@ -14,7 +14,6 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import virtbus as libvirt
-
 from deploy.demo.screen import DemoError, Screen
 from tests.support.guest import GuestImage
 
@@ -107,7 +106,13 @@ class EventFeed:
 
     def register(self, conn: libvirt.virConnect) -> None:
         """Ask for the lifecycle events of all domains of a connection."""
-        conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None)
+        self._conn = conn
+        self._number = conn.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None)
+
+    def close(self) -> None:
+        """Ask no more: a connection lives as long as something is registered on it."""
+        self._conn.domainEventDeregisterAny(self._number)
 
     def _lifecycle(self, _conn: object, domain: libvirt.virDomain, event: int, detail: int, _opaque: object) -> None:
         self._screen.aside("event", f"{domain.name()}: {event_text(event, detail)}", "cyan")

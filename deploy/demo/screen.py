@@ -16,6 +16,7 @@ from types import FrameType
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 _PLAIN_WIDTH = 110
@@ -49,7 +50,6 @@ class Screen:
         self._spins = self._console.is_terminal and not self._console.is_dumb_terminal
         unicode = self._console.encoding.lower().startswith("utf")
         self._tick, self._cross, self._bar = ("✓", "✗", "│") if unicode else ("ok", "FAILED", "|")
-        self._shown_error: BaseException | None = None
 
     def title(self, name: str, text: str) -> None:
         """The first line."""
@@ -63,10 +63,6 @@ class Screen:
     def note(self, text: str) -> None:
         """A dimmed line about the step that runs."""
         self._console.print(Text(f"    {text}", "dim"))
-
-    def say(self, text: str) -> None:
-        """A line of the story."""
-        self._console.print(Text(f"  {text}"))
 
     def warn(self, text: str) -> None:
         """A line that says what is left out."""
@@ -90,20 +86,18 @@ class Screen:
         if self._spins:
             spinner = self._console.status(Text(text), spinner="dots")
         elif limit > _ANNOUNCE_FROM:
-            self._console.print(Text(f"  - {text} ..."))
+            self._line(("-", "dim"), f"{text} ...")
         try:
             with _alarm(limit, text), spinner:
                 yield step
         except BaseException as error:
-            self._shown_error = error
-            self._console.print(Text.assemble((f"  {self._cross} ", "bold red"), (text, "bold")))
+            self._line((self._cross, "bold red"), (text, "bold"))
             if log is not None and not isinstance(error, KeyboardInterrupt):
                 self._tail(log)
             raise
         took = time.monotonic() - began
-        detail = f"  {step.detail}" if step.detail else ""
-        self._console.print(
-            Text.assemble((f"  {self._tick} ", "bold green"), text, (detail, "cyan"), (f"  {took:.1f} s", "dim")))
+        detail = f": {step.detail}" if step.detail else ""
+        self._line((self._tick, "bold green"), text, (detail, "cyan"), (f"  {took:.1f} s", "dim"))
 
     def failure(self, error: BaseException) -> int:
         """Say why the demo ends early; the exit status."""
@@ -113,17 +107,26 @@ class Screen:
         self._console.print(Text.assemble(("\nThe demo failed: ", "bold red"), str(error) or type(error).__name__))
         return 1
 
-    def summary(self, chapters: Mapping[str, float], began: float) -> None:
+    def summary(self, text: str, chapters: Mapping[str, float], began: float) -> None:
         """The last lines: how long each chapter took, from the times at which they began, and what to try next."""
         now = time.monotonic()
         ends = [*list(chapters.values())[1:], now]
         self._console.print()
         for (name, start), end in zip(chapters.items(), ends, strict=True):
             self._console.print(Text.assemble((f"  {end - start:6.1f} s  ", "dim"), name))
-        self._console.print(Text.assemble((f"  {now - began:6.1f} s  ", "bold green"), ("All was as it should be.", "bold")))
+        self._console.print(Text.assemble((f"  {now - began:6.1f} s  ", "bold green"), (text, "bold")))
         self.chapter("Try next")
+        width = max(len(command) for command, _ in NEXT)
         for command, purpose in NEXT:
-            self._console.print(Text.assemble(("  " + command, "cyan"), (f"   {purpose}", "dim")))
+            self._console.print(Text.assemble((f"  {command:<{width}}", "cyan"), (f"  {purpose}", "dim")))
+
+    def _line(self, mark: tuple[str, str], *parts: str | tuple[str, str]) -> None:
+        """A mark and a text, whose further lines begin below its first."""
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text.assemble("  ", mark), Text.assemble(*parts))
+        self._console.print(grid)
 
     def _tail(self, log: Path) -> None:
         if not log.exists():

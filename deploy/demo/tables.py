@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import virtbus as libvirt
-from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from rich import box
 from rich.table import Table
 
+import virtbus as libvirt
+
 STATES = ("no state", "running", "blocked", "paused", "shutting down", "shut off", "crashed", "suspended by itself")
+
+GUEST_SERIES = tuple(f"virtbus_{name}{{" for name in (
+    "domain_state", "domain_cpu_seconds_total", "domain_memory_resident_bytes", "domain_block_written_bytes_total",
+    "domain_interface_receive_bytes_total"))
 
 
 def state_text(domain: libvirt.virDomain) -> str:
@@ -33,7 +37,7 @@ def overview(conn: libvirt.virConnect) -> Table:
     for domain in conn.listAllDomains():
         state, _, memory, vcpus, cpu_time = domain.info()
         table.add_row("domain", domain.name(), STATES[state], f"id {domain.ID()}, {vcpus} vCPU, "
-                      f"{size(memory * 1024)} memory, {cpu_time / 1e9:.1f} s of CPU time, {domain.UUIDString()}")
+                      f"{size(memory * 1024)} memory, {cpu_time / 1e9:.1f} s of CPU time")
     for network in conn.listAllNetworks():
         table.add_row("network", network.name(), _active(network.isActive()), f"bridge {network.bridgeName()}")
     for pool in conn.listAllStoragePools():
@@ -42,9 +46,9 @@ def overview(conn: libvirt.virConnect) -> Table:
         for volume in pool.listAllVolumes():
             _, capacity, allocation = volume.info()
             table.add_row("volume", volume.name(), "", f"{size(capacity)}, {size(allocation)} allocated")
-    kinds = Counter(cap for device in conn.listAllDevices() for cap in device.listCaps())
+    kinds = Counter(device.listCaps()[0] for device in conn.listAllDevices())
     table.add_row("devices", f"{sum(kinds.values())} found", "",
-                  ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)))
+                  ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
     return table
 
 
@@ -53,7 +57,7 @@ def _active(active: int) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, style="dim" if number == 0 else None, overflow="fold")
     return table
@@ -63,47 +67,43 @@ class Metrics:
     """One service's /metrics, read."""
 
     def __init__(self, text: str) -> None:
-        self._families: dict[str, Metric] = {family.name: family for family in text_string_to_metric_families(text)}
+        self._samples: dict[str, list[Sample]] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self._samples.setdefault(sample.name, []).append(sample)
 
-    def samples(self, name: str) -> list[Sample]:
-        """All series of a metric, named as it is exported; none when it is not."""
-        family = self._families.get(name.removesuffix("_total"))
-        return family.samples if family else []
-
-    def total(self, name: str, **labels: str) -> float:
-        """Sum of a counter or gauge over the series that have these labels."""
-        return sum(sample.value for sample in self.samples(name)
-                   if sample.name == name and labels.items() <= sample.labels.items())
+    def total(self, name: str) -> str:
+        """Sum of all series of a name, as a whole number."""
+        return f"{sum(sample.value for sample in self._samples.get(name, ())):.0f}"
 
     def median(self, name: str) -> str:
         """Half of a histogram's observations were no longer than this, as its buckets tell."""
         buckets: Counter[float] = Counter()
-        for sample in self.samples(name):
-            if sample.name == f"{name}_bucket":
-                buckets[float(sample.labels["le"])] += int(sample.value)
-        count = buckets.get(math.inf, 0)
-        bound = min((le for le, within in buckets.items() if within * 2 >= count), default=0) if count else None
-        return "-" if bound is None else f"<= {bound * 1000:g} ms"
+        for sample in self._samples.get(f"{name}_bucket", ()):
+            buckets[float(sample.labels["le"])] += int(sample.value)
+        count = buckets[math.inf]
+        if count == 0:
+            return "-"
+        bound = min(le for le, within in buckets.items() if within * 2 >= count)
+        return f"<= {bound * 1000:g} ms"
 
 
 def machinery(services: Mapping[str, str]) -> Table:
     """How the services work: /metrics text by service."""
-    table = _table("service", "requests", "errors", "half within", "events", "driver calls", "half within", "sync")
-    for name in ("requests", "errors", "events", "driver calls"):
-        next(column for column in table.columns if column.header == name).justify = "right"
+    table = _table("service", "requests", "errors", "p50", "events", "driver calls", "p50", "store writes", "p50")
+    for column in table.columns[1:]:
+        column.justify = "right"
     for service, text in services.items():
         metrics = Metrics(text)
         table.add_row(
             service,
-            f"{metrics.total('virtbus_rpc_requests_total'):.0f}", f"{metrics.total('virtbus_rpc_errors_total'):.0f}",
-            metrics.median("virtbus_rpc_duration_seconds"), f"{metrics.total('virtbus_events_published_total'):.0f}",
-            f"{metrics.total('virtbus_driver_calls_total'):.0f}", metrics.median("virtbus_driver_call_duration_seconds"),
-            metrics.median("virtbus_store_commit_seconds"))
+            metrics.total("virtbus_rpc_requests_total"), metrics.total("virtbus_rpc_errors_total"),
+            metrics.median("virtbus_rpc_duration_seconds"), metrics.total("virtbus_events_published_total"),
+            metrics.total("virtbus_driver_calls_total"), metrics.median("virtbus_driver_call_duration_seconds"),
+            metrics.total("virtbus_store_commit_seconds_count"), metrics.median("virtbus_store_commit_seconds"))
     return table
 
 
-def domain_series(text: str, limit: int = 8) -> Iterable[str]:
-    """Series of /metrics about the guests, as they are scraped; empty where the service exports none."""
-    lines = [line for line in text.splitlines() if line.startswith("virtbus_domain")]
-    chosen = [line for line in lines if "_created" not in line and "_bucket" not in line and not line.endswith(" 0.0")]
-    return chosen[:limit]
+def guest_series(text: str) -> list[str]:
+    """A few of the series about guests in a /metrics text, as they are scraped; those that are 0 are left out."""
+    return [line for line in text.splitlines() if line.startswith(GUEST_SERIES) and not line.endswith(" 0.0")]

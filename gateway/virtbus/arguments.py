@@ -80,7 +80,9 @@ def uuid_from_text(value: str, function: str) -> str:
     """Canonical text of a UUID in any form that libvirt reads."""
     found = text(value, function, "uuidstr")
     if not _UUID.fullmatch(found):
-        raise bare_error(c.VIR_ERR_INVALID_ARG, "Invalid UUID", function, "uuidstr", origin_of(function))
+        # libvirt's files have two wordings of this refusal.
+        message = "Invalid UUID" if function.startswith("virDomain") else f"uuidstr in {function} must be a valid UUID"
+        raise bare_error(c.VIR_ERR_INVALID_ARG, message, function, "uuidstr", origin_of(function))
     return canonical(re.sub(r"[\s-]", "", found).lower())
 
 

@@ -15,7 +15,7 @@ from virtbus.unsupported import complete
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as rows
 from virtbus_shared.api.common import ListFlags
-from virtbus_shared.errors import invalid_arg
+from virtbus_shared.errors import LibvirtError, invalid_arg
 
 Stats = dict[str, int | str | bool | float]
 
@@ -60,7 +60,12 @@ class virDomain(Handle):
         return before the guest obeys.
         """
         if self._id is None:
-            return self._call("virDomainGetID", rows.LOOKUP_BY_UUID, self._ref()).id
+            try:
+                return self._call("virDomainGetID", rows.LOOKUP_BY_UUID, self._ref()).id
+            except LibvirtError as error:
+                if error.code != c.VIR_ERR_NO_DOMAIN:
+                    raise
+                return -1
         return self._id
 
     @api_call

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 
 Json = Mapping[str, object] | Sequence[Mapping[str, object]]
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """What ``--output`` takes."""
 
     TABLE = "table"
@@ -77,7 +77,7 @@ def _print(heads: list[str], rows: list[list[str]]) -> None:
     """virsh's table: three blanks between columns, a ruler below the heads."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = ["   ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in (heads, *rows)]
-    lines.insert(1, "-" * (sum(widths) + 3 * len(widths) + 1))
+    lines.insert(1, "-" * (sum(widths) + 3 * len(widths)))
     for number, line in enumerate(lines):
         print(line if number == 1 else f" {line}".rstrip())
 

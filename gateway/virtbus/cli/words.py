@@ -17,9 +17,12 @@ POOL_EVENTS = ("Defined", "Undefined", "Started", "Stopped", "Created", "Deleted
 DEVICE_EVENTS = ("Created", "Deleted", "Defined", "Undefined")
 
 _STATE_NAMES = ("NOSTATE", "RUNNING", "BLOCKED", "PAUSED", "SHUTDOWN", "SHUTOFF", "CRASHED", "PMSUSPENDED")
+# The prefixes of these two states begin other constants too.
+_FIXED = {"SHUTDOWN": ("unknown", "user"), "PMSUSPENDED": ("unknown",)}
 _REASONS = {
     "PAUSED_MIGRATION": "migrating", "PAUSED_SAVE": "saving", "PAUSED_DUMP": "dumping", "PAUSED_IOERROR": "I/O error",
-    "PAUSED_SNAPSHOT": "creating snapshot", "PAUSED_POSTCOPY": "post-copy", "PAUSED_POSTCOPY_FAILED": "post-copy failed",
+    "PAUSED_SNAPSHOT": "creating snapshot", "PAUSED_POSTCOPY": "post-copy",
+    "PAUSED_POSTCOPY_FAILED": "post-copy failed",
     "RUNNING_WAKEUP": "event wakeup", "RUNNING_POSTCOPY": "post-copy", "RUNNING_POSTCOPY_FAILED": "post-copy failed",
 }
 _DETAILS = {
@@ -39,7 +42,10 @@ def word(words: tuple[str, ...], number: int) -> str:
 
 def reason(state: int, number: int) -> str:
     """Why a domain is in its state."""
-    return _named(f"{word(_STATE_NAMES, state)}_", number, _REASONS) or str(number)
+    name = word(_STATE_NAMES, state)
+    if name in _FIXED:
+        return word(_FIXED[name], number)
+    return _named(f"{name}_", number, _REASONS) or str(number)
 
 
 def detail(event: int, number: int) -> str:
@@ -50,8 +56,7 @@ def detail(event: int, number: int) -> str:
 
 def event_names() -> dict[str, int]:
     """Name of each kind of domain event as ``event --event`` takes it, such as ``io-error`` -> its number."""
-    renamed = {"control-error": "control-error", "tray-change": "tray-change", "pmwakeup": "pm-wakeup",
-               "pmsuspend": "pm-suspend", "pmsuspend-disk": "pm-suspend-disk"}
+    renamed = {"pmwakeup": "pm-wakeup", "pmsuspend": "pm-suspend", "pmsuspend-disk": "pm-suspend-disk"}
     found = {_event_name(name): number for name, number in vars(c).items() if name.startswith("VIR_DOMAIN_EVENT_ID_")}
     return {renamed.get(name, name): number for name, number in sorted(found.items(), key=lambda item: item[1])}
 

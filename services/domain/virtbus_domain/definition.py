@@ -28,10 +28,10 @@ def take(ctx: Ctx, model: Domain) -> DomainObject:
     by_uuid, by_name = domains.by_uuid(uuid), domains.by_name(name)
     if by_uuid is not None and by_uuid.name != name:
         raise LibvirtError(c.VIR_ERR_OPERATION_FAILED,
-                           f"domain '{by_uuid.name}' is already defined with uuid {uuid}", domain=c.VIR_FROM_DOM)
+                           f"domain '{by_uuid.name}' is already defined with uuid {uuid}", domain=c.VIR_FROM_DOMAIN)
     if by_name is not None and by_name.uuid != uuid:
         raise LibvirtError(c.VIR_ERR_OPERATION_FAILED,
-                           f"domain '{name}' already exists with uuid {by_name.uuid}", domain=c.VIR_FROM_DOM)
+                           f"domain '{name}' already exists with uuid {by_name.uuid}", domain=c.VIR_FROM_DOMAIN)
     if by_uuid is not None:
         return by_uuid
     domain = DomainObject(name, uuid, ctx.driver.facts(model))
@@ -99,7 +99,7 @@ def get_xml_desc(ctx: Ctx, params: api.DomainFlags) -> Document:
     domain = find(ctx, params)
     secure = bool(flags & c.VIR_DOMAIN_XML_SECURE)
     if secure and ctx.request.read_only:
-        raise LibvirtError(c.VIR_ERR_OPERATION_DENIED, "virDomainGetXMLDesc with secure flag", domain=c.VIR_FROM_DOM)
+        raise LibvirtError(c.VIR_ERR_OPERATION_DENIED, "virDomainGetXMLDesc with secure flag", domain=c.VIR_FROM_DOMAIN)
     ctx.driver.require_flags("DomainGetXMLDesc", flags)
     live = domain.live is not None and not (flags & c.VIR_DOMAIN_XML_INACTIVE and domain.inactive is not None)
     text = domain.live if live else domain.inactive

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from virtbus_domain.moves import Move, apply
 from virtbus_domain.object import KIND, DomainObject, Facts
+from virtbus_domain.statistics import DomainStatistics, Shape
 from virtbus_domain.xml import format_domain, parse_domain
 from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
@@ -71,7 +72,7 @@ class DomainDriver(Driver):
             if not domain.persistent:
                 raise self.invalid(_TRANSIENT[row.name], self.error_domain)
         elif not domain.active:
-            raise self.invalid("domain is not running", c.VIR_FROM_DOM)
+            raise self.invalid("domain is not running", c.VIR_FROM_DOMAIN)
 
     def require_flags(self, function: str, flags: int) -> None:
         """Refuse flag bits that this driver does not know for a function; see ``flags``."""
@@ -92,8 +93,8 @@ class DomainDriver(Driver):
         """Most virtual CPUs of a domain of a type; raises ``VIR_ERR_INVALID_ARG`` for a type that is not known."""
 
     @abstractmethod
-    def capabilities(self) -> str:
-        """The ``<guest>`` elements of the capabilities document."""
+    async def capabilities(self) -> str:
+        """The ``<guest>`` elements of the capabilities document; may have to try what the hypervisor can do."""
 
     @abstractmethod
     async def read(self, xml: str) -> Domain:
@@ -112,6 +113,14 @@ class DomainDriver(Driver):
     @abstractmethod
     def cpu_time(self, domain: DomainObject) -> int:
         """CPU time of a domain in nanoseconds, without asking a monitor."""
+
+    async def statistics(self, domain: DomainObject, shape: Shape) -> DomainStatistics | None:
+        """What is measured of a running domain; None when this driver measures nothing.
+
+        Called without the domain's turn, beside whatever is done to it, and not again before it has returned.
+        """
+        del domain, shape
+        return None
 
     def facts(self, model: Domain) -> Facts:
         """What the calls without XML say of a document."""

@@ -23,11 +23,11 @@ def open_connection(ctx: Ctx, params: NoParams) -> api.OpenResult:
     return api.OpenResult(type=ctx.driver.type_name, version=ctx.driver.version)
 
 
-@handlers.answers(api.GET_CAPABILITIES)
-def get_capabilities(ctx: Ctx, params: NoParams) -> Document:
+@handlers.handles(api.GET_CAPABILITIES)
+async def get_capabilities(ctx: Ctx, params: NoParams) -> Document:
     """The hypervisor's part of virConnectGetCapabilities."""
     del params
-    return Document(xml=ctx.driver.capabilities())
+    return Document(xml=await ctx.driver.capabilities())
 
 
 @handlers.answers(api.GET_MAX_VCPUS)
@@ -90,9 +90,9 @@ def get_vcpus_flags(ctx: Ctx, params: api.VcpusFlags) -> Number:
     ctx.driver.require_flags("DomainGetVcpusFlags", flags)
     domain = find(ctx, params)
     if flags & c.VIR_DOMAIN_AFFECT_LIVE and not domain.active:
-        raise ctx.driver.invalid("domain is not running", c.VIR_FROM_DOM)
+        raise ctx.driver.invalid("domain is not running", c.VIR_FROM_DOMAIN)
     if flags & c.VIR_DOMAIN_AFFECT_CONFIG and not domain.persistent:
-        raise ctx.driver.invalid("transient domains do not have any persistent config", c.VIR_FROM_DOM)
+        raise ctx.driver.invalid("transient domains do not have any persistent config", c.VIR_FROM_DOMAIN)
     of_definition = flags & c.VIR_DOMAIN_AFFECT_CONFIG and domain.updated and domain.inactive is not None
     facts = ctx.driver.facts(parse_domain(domain.inactive)) if of_definition and domain.inactive else domain.facts
     return Number(value=facts.max_vcpus if flags & c.VIR_DOMAIN_VCPU_MAXIMUM else facts.vcpus)

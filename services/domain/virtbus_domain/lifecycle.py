@@ -43,7 +43,7 @@ async def create_xml(ctx: Ctx, params: api.DomainXML) -> api.Domain:
     model = await driver.read(params.xml)
     domain = await ctx.hold(lambda: take(ctx, model))
     if domain.active:
-        raise driver.invalid(f"domain '{domain.name}' is already active", c.VIR_FROM_DOM)
+        raise driver.invalid(f"domain '{domain.name}' is already active", c.VIR_FROM_DOMAIN)
     await _start(ctx, domain, model, params.flags)
     return domain.reference
 

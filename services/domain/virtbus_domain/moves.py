@@ -16,6 +16,8 @@ from virtbus_shared.service.change import Change
 from virtbus_shared.service.objects import Registry
 
 INACTIVE = (c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_CRASHED)
+CRASHES = ((c.VIR_DOMAIN_CRASHED, c.VIR_DOMAIN_CRASHED_UNKNOWN), (c.VIR_DOMAIN_CRASHED, c.VIR_DOMAIN_CRASHED_PANICKED),
+           (c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_CRASHED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ def emit(change: Change, domain: DomainObject, event: int, detail: int) -> None:
 
 def apply(change: Change, domains: Registry[DomainObject], domain: DomainObject, move: Move) -> None:
     """Let a domain be in its new state. A transient one that has ended is gone."""
+    if domain.state != c.VIR_DOMAIN_CRASHED and (move.state, move.reason) in CRASHES:
+        domain.crashes += 1
     domain.state, domain.reason, domain.changed = move.state, move.reason, time.time()
     if move.state in INACTIVE and domain.active:
         domain.id, domain.live, domain.started, domain.updated = -1, None, 0.0, False

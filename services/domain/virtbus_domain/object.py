@@ -36,8 +36,8 @@ def identity(model: Domain) -> tuple[str, str]:
 class DomainObject:
     """One domain. ``inactive`` is its definition, None for a transient one; ``live`` describes the running one."""
 
-    __slots__ = ("autostart", "changed", "facts", "id", "inactive", "live", "name", "reason", "started", "state",
-                 "turns", "updated", "uuid")
+    __slots__ = ("autostart", "changed", "crashes", "facts", "id", "inactive", "live", "name", "reason", "started",
+                 "state", "turns", "updated", "uuid")
 
     def __init__(self, name: str, uuid: str, facts: Facts) -> None:
         self.name = name
@@ -52,6 +52,7 @@ class DomainObject:
         self.updated = False  # the definition changed while it ran
         self.started = 0.0  # Unix seconds at which the running instance started
         self.changed = time.time()  # Unix seconds of the last change of state
+        self.crashes = 0  # since this run of the service started
         self.turns = Turns()
 
     @property

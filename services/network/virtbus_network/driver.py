@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from virtbus_network.object import KIND, NetworkObject
+from virtbus_network.statistics import NetworkStatistics
 from virtbus_network.xml import Network, complete_network, parse_network
 from virtbus_shared import constants as c
 from virtbus_shared.api import network as api
@@ -25,7 +26,7 @@ def emit(change: Change, network: NetworkObject, event: int) -> None:
 class NetworkDriver(Driver):
     """One connection. ``networks`` are the networks on it."""
 
-    names_missing: ClassVar[bool] = True  # "no network with matching uuid" ends with the name in brackets
+    xml_flags: ClassVar[int] = c.VIR_NETWORK_XML_INACTIVE  # what virNetworkGetXMLDesc takes
 
     def __init__(self, host: DriverHost) -> None:
         super().__init__(host)
@@ -40,6 +41,14 @@ class NetworkDriver(Driver):
         """Marked networks that do not run."""
         return [(api.CREATE, {"uuid": n.uuid, "name": n.name}) for n in self.networks if n.autostart and not n.active]
 
+    async def statistics(self, network: NetworkObject, bridge: str) -> NetworkStatistics | None:
+        """What is measured of a running network; None when nothing can be. ``bridge`` is empty where it has none.
+
+        Called without the network's turn, and not again before it has returned.
+        """
+        del network, bridge
+        return None
+
     def parse(self, xml: str) -> Network:
         """A document, checked and with libvirt's defaults."""
         model = parse_network(xml)
@@ -48,6 +57,11 @@ class NetworkDriver(Driver):
 
     def complete(self, model: Network) -> None:
         """Fill in what a definition needs of this host, such as a free bridge name."""
+
+    def missing(self, procedure: str, ref: api.NetworkRef) -> str:
+        """What a call on a network that is gone says it looked for."""
+        del procedure
+        return f"uuid '{ref.uuid}'" + (f" ({ref.name})" if ref.name else "")
 
     def invalid(self, detail: str) -> LibvirtError:
         """``VIR_ERR_OPERATION_INVALID``."""

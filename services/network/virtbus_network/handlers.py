@@ -34,7 +34,7 @@ def find(ctx: Ctx, ref: api.NetworkRef) -> NetworkObject:
     """The network of a reference. Raises ``VIR_ERR_NO_NETWORK``."""
     network = ctx.driver.networks.by_uuid(ref.uuid)
     if network is None:
-        raise _missing(ctx, f"uuid '{ref.uuid}'" + (f" ({ref.name})" if ref.name and ctx.driver.names_missing else ""))
+        raise _missing(ctx, ctx.driver.missing(ctx.request.procedure, ref))
     return network
 
 
@@ -190,7 +190,7 @@ async def destroy(ctx: Ctx, params: api.NetworkRef) -> Nothing:
 @handlers.answers(api.GET_XML_DESC)
 def get_xml_desc(ctx: Ctx, params: api.NetworkFlags) -> Document:
     """virNetworkGetXMLDesc."""
-    ctx.driver.check_flags(params.flags, c.VIR_NETWORK_XML_INACTIVE, "NetworkGetXMLDesc")
+    ctx.driver.check_flags(params.flags, ctx.driver.xml_flags, "NetworkGetXMLDesc")
     network = find(ctx, params)
     text = network.inactive if params.flags & c.VIR_NETWORK_XML_INACTIVE else network.live
     return Document(xml=text or network.inactive or network.live or "")

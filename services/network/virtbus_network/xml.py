@@ -60,7 +60,7 @@ class Bridge(Element):
     name: str | None = attr("@name")
     zone: str | None = attr("@zone")
     stp: str | None = attr("@stp")
-    delay: int | None = attr("@delay", UINT, error=_wrong("Invalid delay value '{value}' in network"))
+    delay: int | None = attr("@delay", UINT, error=_wrong("Invalid delay value in network '{name}'"))
     mac_table_manager: str | None = attr("@macTableManager", words("kernel", "libvirt"))
 
 
@@ -77,7 +77,7 @@ class DhcpRange(Element):
 class DhcpHost(Element):
     """A fixed lease, known by MAC address, client id or name."""
 
-    mac: str | None = attr("@mac", MAC, error=_wrong("Cannot parse MAC address '{value}' in network"))
+    mac: str | None = attr("@mac", MAC, error=_wrong("Cannot parse MAC address '{value}' in network '{name}'"))
     id: str | None = attr("@id")
     name: str | None = attr("@name")
     ip: str | None = attr("@ip")
@@ -98,10 +98,10 @@ class Ip(Element):
     """An address of the bridge, with ``netmask`` or ``prefix`` as the user wrote it, and its services."""
 
     family: str | None = attr("@family", words("ipv4", "ipv6"),
-                              error=_wrong("Unrecognized family '{value}' in network"))
+                              error=_wrong("Unrecognized family '{value}' in network '{name}'"))
     address: str | None = attr("@address")
     netmask: str | None = attr("@netmask")
-    prefix: int | None = attr("@prefix", UINT, error=_wrong("Invalid prefix '{value}' in network"))
+    prefix: int | None = attr("@prefix", UINT, error=_wrong("Invalid prefix '{value}' in network '{name}'"))
     localptr: bool | None = attr("@localPtr", YESNO)
     tftp_root: str | None = attr("tftp/@root")
     dhcp: Dhcp | None = sub("dhcp", Dhcp)
@@ -126,7 +126,7 @@ class Network(Element):
     forward: Forward | None = sub("forward", Forward)
     bridge: Bridge | None = sub("bridge", Bridge)
     mtu: int | None = attr("mtu/@size", UINT)
-    mac: str | None = attr("mac/@address", MAC, error=_wrong("Invalid bridge mac address '{value}' in network"))
+    mac: str | None = attr("mac/@address", MAC, error=_wrong("Invalid bridge mac address '{value}' in network '{name}'"))
     domain_name: str | None = attr("domain/@name")
     domain_local_only: bool | None = attr("domain/@localOnly", YESNO)
     domain_register: bool | None = attr("domain/@register", YESNO)
@@ -206,6 +206,8 @@ def _check_ip(ip: Ip, name: str) -> None:
                      f"family '{ip.family}' specified for address '{ip.address}' of another family in network '{name}'")
     if ip.prefix is not None and ip.prefix > (32 if version == 4 else 128):
         raise _error(c.VIR_ERR_CONFIG_UNSUPPORTED, f"Invalid IPv{version} prefix '{ip.prefix}' in network '{name}'")
+    if ip.netmask is not None and not _is_address(ip.netmask):
+        raise _error(c.VIR_ERR_XML_ERROR, f"Invalid netmask '{ip.netmask}' in network '{name}'")
     try:
         interface = ip.interface
     except ValueError:
@@ -213,6 +215,14 @@ def _check_ip(ip: Ip, name: str) -> None:
                                                    f"(both must be IPv4) in network '{name}'") from None
     for dhcp_range in ip.dhcp.ranges if ip.dhcp else []:
         _check_range(dhcp_range, interface, name)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_range(dhcp: DhcpRange, interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface | None,
@@ -224,7 +234,9 @@ def _check_range(dhcp: DhcpRange, interface: ipaddress.IPv4Interface | ipaddress
         try:
             ends.append(ipaddress.ip_address(value))
         except ValueError:
-            raise _error(c.VIR_ERR_XML_ERROR, f"Invalid address '{value}' in dhcp range for network '{name}'") from None
+            # libvirt asks the resolver, whose refusal is a system error that belongs to no part of it.
+            raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR,
+                               f"Cannot parse socket address '{value}': Name or service not known") from None
     start, end = ends
     if int(start) > int(end):
         raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, f"range {start} - {end} is reversed ")

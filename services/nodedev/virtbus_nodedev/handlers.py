@@ -56,6 +56,15 @@ def capability_types(device: NodeDevice) -> list[str]:
     return types
 
 
+def _matches(device: NodeDevice, wanted: int) -> bool:
+    """Whether a device has a capability of these bits, be it one below its main one, which ``listCaps`` leaves out."""
+    rest = getattr(device.capability, "rest", None) or {}
+    below = [value for kept in rest.values() for found in kept.elements if found.tag == "capability"
+             for key, value in found.attrs if key == "type"]
+    types = capability_types(device) + ["vports" if name == "vport_ops" else name for name in below]
+    return any(wanted & _CAPABILITY_BITS.get(name, 0) for name in types)
+
+
 def reference(device: NodeDevice) -> api.NodeDevice:
     """What clients hold."""
     return api.NodeDevice(name=device.name or "", parent=device.parent)
@@ -78,7 +87,7 @@ def list_all(ctx: Ctx, params: ListFlags) -> api.NodeDevices:
     wanted = params.flags & ~(_ACTIVE | _INACTIVE)
     return api.NodeDevices(devices=[
         reference(device) for device in ctx.driver.devices()
-        if not wanted or any(wanted & _CAPABILITY_BITS.get(t, 0) for t in capability_types(device))])
+        if not wanted or _matches(device, wanted)])
 
 
 @handlers.answers(api.LOOKUP_BY_NAME)

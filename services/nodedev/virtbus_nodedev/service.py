@@ -3,5 +3,6 @@
 from virtbus_shared.service.runtime import Service
 
 from virtbus_nodedev.handlers import handlers
+from virtbus_nodedev.metrics import Node
 
-SERVICE = Service("nodedev", handlers)
+SERVICE = Service("nodedev", handlers, Node)

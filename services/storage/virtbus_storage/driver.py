@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import ClassVar
 
 from virtbus_shared import constants as c
@@ -13,6 +17,7 @@ from virtbus_shared.procedure import AnyProcedure
 from virtbus_shared.service.change import Change
 from virtbus_shared.service.driver import Driver, DriverHost
 from virtbus_shared.service.objects import Registry
+from virtbus_shared.service.snapshot import Histogram
 from virtbus_storage.object import KIND, PoolObject
 from virtbus_storage.xml import Pool, Volume, complete_pool, parse_pool
 
@@ -22,14 +27,25 @@ def emit(change: Change, pool: PoolObject, event: int) -> None:
     change.event(api.POOL_LIFECYCLE, api.PoolLifecycleBody(pool=pool.reference, event=event, detail=0))
 
 
+@dataclass(frozen=True, slots=True)
+class PoolSizes:
+    """What a pool stands on, bytes."""
+
+    capacity: int
+    allocated: int
+    available: int
+
+
 class StorageDriver(Driver):
     """One connection. ``pools`` are the pools on it."""
 
+    xml_flags: ClassVar[int] = c.VIR_STORAGE_XML_INACTIVE  # what virStoragePoolGetXMLDesc takes
     stores_volumes: ClassVar[bool] = False  # whether the store is the only place where its volumes are
 
     def __init__(self, host: DriverHost) -> None:
         super().__init__(host)
         self.pools: Registry[PoolObject] = Registry()
+        self.refresh_seconds: dict[str, Histogram] = {}  # by type of pool
 
     def load(self) -> None:
         """Take in what the store kept."""
@@ -41,6 +57,27 @@ class StorageDriver(Driver):
         return [(api.POOL_CREATE, {"uuid": p.uuid, "name": p.name})
                 for p in self.pools if p.autostart and not p.active]
 
+    @contextmanager
+    def refreshing(self, pool: PoolObject) -> Iterator[None]:
+        """Around every look at what a pool stands on: counts how it went. A look that is cancelled came too late."""
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            yield
+            outcome = "ok"
+        except asyncio.CancelledError:
+            outcome = "timeout"
+            raise
+        finally:
+            pool.refreshes[outcome] += 1
+            self.refresh_seconds.setdefault(pool.type, Histogram()).observe(time.perf_counter() - began)
+
+    @abstractmethod
+    async def statistics(self, pool: PoolObject) -> PoolSizes:
+        """The sizes of what a running pool stands on; the pool object keeps those of its last full refresh.
+
+        Called without the pool's turn, and not again before it has returned.
+        """
+
     def keep(self, change: Change, pool: PoolObject) -> None:
         """Store a pool as it is now."""
         change.put(KIND, pool.uuid, pool.record(with_volumes=self.stores_volumes))
@@ -50,6 +87,11 @@ class StorageDriver(Driver):
         model = parse_pool(xml)
         complete_pool(model)
         return model
+
+    def missing(self, procedure: str, ref: api.PoolRef) -> str:
+        """What a call on a pool that is gone says it looked for."""
+        del procedure
+        return f"uuid '{ref.uuid}'" + (f" ({ref.name})" if ref.name else "")
 
     def invalid(self, detail: str) -> LibvirtError:
         """``VIR_ERR_OPERATION_INVALID``."""

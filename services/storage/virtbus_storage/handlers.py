@@ -31,7 +31,7 @@ def find_pool(ctx: Ctx, ref: api.PoolRef) -> PoolObject:
     """The pool of a reference."""
     pool = ctx.driver.pools.by_uuid(ref.uuid)
     if pool is None:
-        raise no_pool(ctx, f"name '{ref.name}'" if ref.name else f"uuid '{ref.uuid}'")
+        raise no_pool(ctx, ctx.driver.missing(ctx.request.procedure, ref))
     return pool
 
 

@@ -12,6 +12,7 @@ from virtbus_shared.service.objects import Record, Turns
 from virtbus_storage.xml import Volume, VolumeTarget, format_volume, parse_volume
 
 KIND = "pool"
+REFRESH_OUTCOMES = ("ok", "failed", "timeout")
 
 VOLUME_TYPES = {"file": c.VIR_STORAGE_VOL_FILE, "block": c.VIR_STORAGE_VOL_BLOCK, "dir": c.VIR_STORAGE_VOL_DIR,
                 "network": c.VIR_STORAGE_VOL_NETWORK, "netdir": c.VIR_STORAGE_VOL_NETDIR,
@@ -27,7 +28,7 @@ class PoolObject:
     """One pool. ``inactive`` is its definition, None for a transient one. Sizes in bytes."""
 
     __slots__ = ("allocation", "autostart", "available", "capacity", "inactive", "live", "name", "path", "refreshed",
-                 "state", "turns", "type", "uuid", "volumes")
+                 "refreshes", "state", "turns", "type", "uuid", "volumes")
 
     def __init__(self, name: str, uuid: str, kind: str) -> None:
         self.name = name
@@ -40,6 +41,7 @@ class PoolObject:
         self.capacity = self.allocation = self.available = 0
         self.autostart = False
         self.refreshed = 0.0  # Unix seconds of the last successful refresh
+        self.refreshes = dict.fromkeys(REFRESH_OUTCOMES, 0)  # since this run of the service started
         self.volumes: dict[str, Volume] = {}
         self.turns = Turns()
 

@@ -70,6 +70,10 @@ def _take(ctx: Ctx, model: Pool) -> PoolObject:
     """The pool that a document is about, taken in if it is new; name and UUID must belong together."""
     driver, name, uuid = ctx.driver, str(model.name), str(model.uuid)
     by_uuid, by_name = driver.pools.by_uuid(uuid), driver.pools.by_name(name)
+    for other in driver.pools:
+        if other.name != name and other.type == model.type == "dir" and other.path == _path(model):
+            raise LibvirtError(c.VIR_ERR_OPERATION_FAILED, f"Storage source conflict with pool: '{other.name}'",
+                               domain=c.VIR_FROM_STORAGE)
     if by_uuid is not None and by_uuid.name != name:
         raise LibvirtError(c.VIR_ERR_OPERATION_FAILED, f"pool '{by_uuid.name}' is already defined with uuid {uuid}",
                            domain=c.VIR_FROM_STORAGE)
@@ -82,6 +86,10 @@ def _take(ctx: Ctx, model: Pool) -> PoolObject:
     driver.pools.add(pool)
     ctx.change.undo(lambda: driver.pools.remove(pool))
     return pool
+
+
+def _path(model: Pool) -> str | None:
+    return model.target.path if model.target else None
 
 
 def _keep_or_forget(ctx: Ctx, pool: PoolObject) -> None:
@@ -232,7 +240,7 @@ def pool_get_info(ctx: Ctx, params: api.PoolRef) -> api.PoolInfo:
 @handlers.answers(api.POOL_GET_XML_DESC)
 def pool_get_xml_desc(ctx: Ctx, params: api.PoolFlags) -> Document:
     """virStoragePoolGetXMLDesc."""
-    ctx.driver.check_flags(params.flags, c.VIR_STORAGE_XML_INACTIVE, "StoragePoolGetXMLDesc")
+    ctx.driver.check_flags(params.flags, ctx.driver.xml_flags, "StoragePoolGetXMLDesc")
     pool = find_pool(ctx, params)
     text = pool.inactive if params.flags & c.VIR_STORAGE_XML_INACTIVE else pool.live
     model = parse_pool(text or pool.inactive or pool.live or "")

@@ -3,7 +3,8 @@
 from virtbus_shared.service.runtime import Service
 from virtbus_storage import pools, volumes
 from virtbus_storage.handlers import handlers
+from virtbus_storage.metrics import Pools
 
 __all__ = ["SERVICE", "pools", "volumes"]
 
-SERVICE = Service("storage", handlers)
+SERVICE = Service("storage", handlers, Pools)

@@ -171,9 +171,10 @@ _XML = (c.VIR_ERR_XML_ERROR, c.VIR_ERR_XML_DETAIL, c.VIR_ERR_OPERATION_FAILED, c
 # The connection
 OPEN = _read("open", "virConnectOpen virConnectGetType virConnectGetVersion", NoParams, OpenResult,
              "Check that the URI's driver and path exist here.", "connect:getattr", (c.VIR_ERR_NO_CONNECT,))
-GET_CAPABILITIES = _read("get_capabilities", "virConnectGetCapabilities", NoParams, Document,
-                         "The <guest> elements of the capabilities; the <host> is nodedev.get_capabilities.",
-                         "connect:read", ())
+GET_CAPABILITIES = TABLE.procedure(Procedure(
+    name="domain.get_capabilities", params=NoParams, result=Document, acl="connect:read", read_only=True,
+    summary="The <guest> elements of the capabilities; the <host> is nodedev.get_capabilities.",
+    serves=("virConnectGetCapabilities",), since="0.1"))
 GET_MAX_VCPUS = _read("get_node_max_vcpus", "virConnectGetMaxVcpus", MaxVcpus, Number,
                       "Most virtual CPUs that a domain of a type may have.", "connect:read", (c.VIR_ERR_INVALID_ARG,))
 # Finding domains

@@ -57,6 +57,8 @@ class Dispatcher:
                 subscription.run(body)
             except Exception:
                 log.exception("a callback for %s failed", ", ".join(subscription.keys))
+            # Waiting for the next event, the thread must not keep the last one's subscription and connection alive.
+            del item, subscription, body
 
 
 class Subscription:

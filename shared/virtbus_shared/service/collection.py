@@ -14,10 +14,6 @@ from virtbus_shared.service.change import EventRecord
 from virtbus_shared.service.driver import Driver
 from virtbus_shared.service.snapshot import Kind, Row
 
-T = TypeVar("T", bound=Subject)
-S = TypeVar("S")
-A = TypeVar("A")
-
 
 class Subject(Protocol):
     """One object as a collector sees it."""
@@ -40,6 +36,11 @@ class Subject(Protocol):
 
     def stamp(self) -> Hashable | None:
         """Equal as long as the known rows are; None when that is not worth finding out."""
+
+
+T = TypeVar("T", bound=Subject)
+S = TypeVar("S")
+A = TypeVar("A")
 
 
 class Collection(ABC, Generic[T, S, A]):
@@ -72,14 +73,11 @@ class Collection(ABC, Generic[T, S, A]):
     async def measure(self, subject: T) -> S | None:
         """Ask one object for its figures."""
 
+    def missed(self, subject: T) -> None:
+        """An object has not answered in time, or still has not."""
+
     def happened(self, event: EventRecord) -> None:
         """An event was written."""
-
-    @classmethod
-    def groups(cls) -> frozenset[str]:
-        """The names by which rows can be switched off."""
-        groups = {row.group for row in cls.known} | {row.group for row in cls.measured}
-        return frozenset(groups | {row.group for row in cls.totals}) - {"base"}
 
 
 def freshness_rows(prefix: str) -> tuple[tuple[str, Kind, str], tuple[str, Kind, str]]:

@@ -104,18 +104,14 @@ class Collector(Generic[T, S, A]):
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def groups(self) -> frozenset[str]:
-        """The names by which rows can be switched off."""
-        return self._collection.groups()
-
-    @property
     def stale_after(self) -> float:
         """Seconds after which figures are not shown any more."""
         return STALE_INTERVALS * self._interval
 
-    def happened(self, event: EventRecord) -> None:
-        """An event was written."""
-        self._collection.happened(event)
+    def happened(self, events: Sequence[EventRecord]) -> None:
+        """A change with these events was written."""
+        for event in events:
+            self._collection.happened(event)
 
     def start(self) -> None:
         """Begin with the first pass."""
@@ -179,7 +175,10 @@ class Collector(Generic[T, S, A]):
 
     def _is_due(self, subject: T) -> bool:
         entry = self._entries[subject.key]
-        if subject.instance is None or entry.outstanding is not None:
+        if entry.outstanding is not None:
+            self._collection.missed(subject)
+            return False
+        if subject.instance is None:
             return False
         if entry.skip:
             entry.skip -= 1
@@ -211,6 +210,7 @@ class Collector(Generic[T, S, A]):
         await asyncio.wait([work], timeout=self._deadline)
         if not work.done():
             entry.missed()
+            self._collection.missed(subject)
             self._observer.stuck(subject.scheme, +1)
             work.add_done_callback(lambda task: self._came_late(entry, subject.scheme, task))
             outcome = "timeout"

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from prometheus_client import REGISTRY
+
 from virtbus_shared import __version__
 from virtbus_shared.bus.server import BusServer, PublishError
 from virtbus_shared.bus.topology import event_key
@@ -60,7 +62,7 @@ class Daemon:
         place = Place(settings.node, settings.state_dir / service.name, settings.run_dir / service.name, "amqp")
         place.run_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
         self._settings = settings
-        self._runtime = ServiceRuntime(service, place, self._publish)
+        self._runtime = ServiceRuntime(service, place, self._publish, settings.metrics_disabled)
         self._bus = BusServer(settings.broker, settings.node, service.name, self._runtime.boot,
                               self._runtime.dispatcher.take, self._runtime.metrics)
         self._probed = 0.0
@@ -71,8 +73,10 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        http = HttpEndpoint(self._settings.metrics_host_port, [self._runtime.metrics.registry], self._not_ready)
+        http = HttpEndpoint(self._settings.metrics_host_port, [self._runtime.metrics.registry, REGISTRY],
+                            self._not_ready, self._runtime.collector.render)
         await self._runtime.start()
+        self._runtime.collector.start()
         await self._bus.start()
         probe = asyncio.create_task(self._probe())
         starting = asyncio.create_task(autostart(self._runtime.dispatcher, list(self._runtime.connections.values())))
@@ -82,6 +86,7 @@ class Daemon:
         log.info("stopping")
         probe.cancel()
         starting.cancel()
+        await self._runtime.collector.stop()
         await self._bus.stop(self._runtime.stop)
         await loop.run_in_executor(None, http.close)
         log.info("stopped")

@@ -204,11 +204,7 @@ class Dispatcher:
                       metrics: RouteMetrics) -> None:
         """A call that changes state."""
         request = context.request
-        try:
-            args = msgpack.packb(request.args)
-        except ValueError as e:  # msgpack reads deeper nesting than it writes
-            self._refuse(delivery, request, metrics, invalid_arg(f"{request.procedure}: {e}", c.VIR_FROM_RPC))
-            return
+        args = msgpack.packb(request.args)
         digest = hashlib.sha256(f"{request.procedure}\0{context.change.scope}\0".encode() + args).digest()
         running = self._running.get(request.id)
         if running is not None:

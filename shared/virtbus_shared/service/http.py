@@ -7,16 +7,27 @@ render what is in memory: no driver call, no broker call, no lock that a handler
 from __future__ import annotations
 
 import socket
+import gzip
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder, gzip_accepted
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+_END = b"# EOF\n"  # OpenMetrics' last line
+_GZIP_LEVEL = 1  # a large page of much alike lines: more effort takes many times longer and saves little
+
+
+class Render(Protocol):
+    """Gives the text of the objects' metrics; called in threads of the server."""
+
+    def __call__(self, *, openmetrics: bool) -> str: ...
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -36,8 +47,9 @@ class HttpEndpoint:
     """Serves one address until closed. ``ready`` gives None when ready, else the reason why not."""
 
     def __init__(self, address: tuple[str, int], registries: Iterable[CollectorRegistry],
-                 ready: Callable[[], str | None]) -> None:
-        self._metrics: WSGIApplication = make_wsgi_app(_Union(registries))
+                 ready: Callable[[], str | None], objects: Render) -> None:
+        self._registry = _Union(registries)
+        self._objects = objects
         self._ready = ready
         server = _IPv6Server if ":" in address[0] else ThreadingWSGIServer
         self._server: WSGIServer = make_server(*address, self._app, server, _QuietHandler)
@@ -62,6 +74,19 @@ class HttpEndpoint:
             status, text = "404 Not Found", "try /metrics, /healthz or /readyz"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{text}\n".encode()]
+
+    def _metrics(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The page, in the format that the caller prefers: what the library knows, then the objects' ready text."""
+        encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
+        openmetrics = content_type.startswith("application/openmetrics-text")
+        end = _END if openmetrics else b""
+        page = encode(self._registry).removesuffix(end) + self._objects(openmetrics=openmetrics).encode() + end
+        headers = [("Content-Type", content_type)]
+        if gzip_accepted(environ.get("HTTP_ACCEPT_ENCODING", "")):
+            page = gzip.compress(page, _GZIP_LEVEL)
+            headers.append(("Content-Encoding", "gzip"))
+        start_response("200 OK", headers)
+        return [page]
 
     def close(self) -> None:
         """Stop serving."""

@@ -86,6 +86,14 @@ METRICS = {m.name: m for m in (
              "Length of calls into a hypervisor or host driver, as the service sees it."),
     Declared("virtbus_driver_objects_stuck", Gauge, ("driver",),
              "Objects whose driver call has passed its deadline and has not returned."),
+    Declared("virtbus_collector_success", Gauge, ("collector",),
+             "1 when the collector's last pass got figures of at least one object or had none to ask, and did not fail."),
+    Declared("virtbus_collector_duration_seconds", Gauge, ("collector",),
+             "Length of the collector's last pass, as the service sees it."),
+    Declared("virtbus_collector_timestamp_seconds", Gauge, ("collector",),
+             "Unix time at which the collector's last pass ended."),
+    Declared("virtbus_collector_dropped_series", Gauge, ("collector",),
+             "Series left out by the collector's last pass because the service has too many."),
     Declared("virtbus_authz_decisions_total", Counter, ("object_type", "permission", "decision"),
              "Access decisions since the service started."),
     Declared("virtbus_audit_records_total", Counter, ("outcome",),
@@ -290,6 +298,15 @@ class ServiceMetrics:
     def stuck(self, driver: str, change: int) -> None:
         """An object's driver call passed its deadline without returning (+1), or returned at last (-1)."""
         self.gauge("driver_objects_stuck", driver=driver).inc(change)
+
+
+    # -- the collector (collector.CollectorObserver) ----------------------------------------------------------------
+
+    def collected(self, collector: str, *, success: bool, seconds: float, dropped: int) -> None:
+        """A pass over a collection ended."""
+        for what, value in (("success", success), ("duration_seconds", seconds), ("timestamp_seconds", time.time()),
+                            ("dropped_series", dropped)):
+            self.gauge(f"collector_{what}", collector=collector).set(value)
 
 
 _COMPUTED = ("virtbus_rpc_in_flight", "virtbus_rpc_oldest_in_flight_seconds", "virtbus_events_outbox",

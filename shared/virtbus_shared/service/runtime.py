@@ -21,6 +21,8 @@ from virtbus_shared.api import TABLE, common
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import NoParams
 from virtbus_shared.service.access import Access
+from virtbus_shared.service.collection import Collection
+from virtbus_shared.service.collector import Collector
 from virtbus_shared.service.dispatch import Dispatcher
 from virtbus_shared.service.driver import Driver, DriverHost, Drivers
 from virtbus_shared.service.handlers import Context, Handlers
@@ -33,10 +35,11 @@ GRACE = 10.0  # seconds that running handlers have when the service stops; witho
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a service package declares: its name and its handlers. Its drivers come from entry points."""
+    """What a service package declares: its name, its handlers and the objects that it measures. Its drivers come from entry points."""
 
     name: str
     handlers: Handlers[Any]
+    objects: type[Collection[Any, Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Place:
 class ServiceRuntime:
     """A service from its start to its stop."""
 
-    def __init__(self, service: Service, place: Place, publish: Publish) -> None:
+    def __init__(self, service: Service, place: Place, publish: Publish,
+                 metrics_disabled: frozenset[str] = frozenset()) -> None:
         self.name = service.name
         self.place = place
         self.boot = secrets.token_hex(8)
@@ -63,6 +67,8 @@ class ServiceRuntime:
         self.outbox = Outbox(self.store, place.node, self.metrics, publish)
         self._drivers = Drivers(service.name)
         self.connections: dict[tuple[str, str], Driver] = {}
+        self.collector = Collector(service.objects(self.connections), self.metrics, disabled=metrics_disabled)
+        self.store.on_events = self.collector.happened
         self._opening = asyncio.Lock()  # two callers that open the same connection must get one driver
         routes = {**_common_handlers(self).routes, **service.handlers.routes}
         if missing := {row.name for row in TABLE.of_service(service.name)} ^ set(routes):

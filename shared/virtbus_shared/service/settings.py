@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from virtbus_shared import __version__
 from virtbus_shared.bus.topology import check_node
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.snapshot import GROUPS
 
 METRICS_PORTS = {"domain": 9471, "network": 9472, "storage": 9473, "nodedev": 9474}
 DEFAULT_FILE = Path("/etc/virtbus/virtbus.toml")
@@ -37,6 +38,8 @@ class Settings(BaseSettings):
     state_dir: Path = Field(default=Path("/var/lib/virtbus"), description="What must survive a reboot of the host.")
     run_dir: Path = Field(default=Path("/run/virtbus"), description="What must not: sockets and traces of guests.")
     metrics_address: str = Field(default="", description="HOST:PORT for /metrics, /healthz and /readyz.")
+    metrics_disable: str = Field(default="", description=f"Groups of metrics to leave out, separated by commas: "
+                                                         f"{', '.join(GROUPS)}.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="json: one object a line; console: for people; auto: console on a terminal.")
@@ -56,6 +59,18 @@ class Settings(BaseSettings):
         if value and not (host and port.isdigit() and int(port) < 65536):
             raise ValueError("HOST:PORT is expected, such as 127.0.0.1:9471")
         return value
+
+    @field_validator("metrics_disable")
+    @classmethod
+    def _groups(cls, value: str) -> str:
+        if unknown := {name.strip() for name in value.split(",")} - {"", *GROUPS}:
+            raise ValueError(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+        return value
+
+    @property
+    def metrics_disabled(self) -> frozenset[str]:
+        """The groups that are left out."""
+        return frozenset(name.strip() for name in self.metrics_disable.split(",")) - {""}
 
     @property
     def metrics_host_port(self) -> tuple[str, int]:
@@ -129,4 +144,4 @@ def _read(path: Path | None, service: str) -> dict[str, Any]:
     tables = {key for key, value in content.items() if isinstance(value, dict)}
     if unknown := tables - set(METRICS_PORTS):
         raise ValueError(f"[{min(unknown)}] is no service; there are {', '.join(METRICS_PORTS)}")
-    return {**common, **content.get(service, {})}
+    return common | (content[service] if service in tables else {})

@@ -11,11 +11,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 S = TypeVar("S")
 
 Kind = Literal["counter", "gauge", "info", "histogram"]
+Group = Literal["base", "block", "interface", "numa", "traffic", "vcpu"]
+GROUPS = tuple(sorted(set(get_args(Group)) - {"base"}))  # what may be switched off
 UNITS = ("seconds", "bytes", "ratio", "celsius")
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -33,6 +35,11 @@ class Histogram:
         """One more."""
         self.counts[bisect_left(DURATIONS, seconds)] += 1
         self.total += seconds
+
+    def add(self, other: Histogram) -> None:
+        """All of another's."""
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
 
 
 Sample = tuple[tuple[str, ...], float | Histogram | None]
@@ -54,14 +61,14 @@ class Row(Generic[S]):
     labels: tuple[str, ...]
     help: str
     read: Callable[[S], Iterable[Sample]]
-    group: str = "base"
+    group: Group = "base"
 
     def header(self, *, openmetrics: bool) -> str:
         """The lines before its samples. OpenMetrics names a family without the suffix of its samples."""
         return header(self.name, self.kind, self.help, openmetrics=openmetrics)
 
 
-def one(name: str, kind: Kind, text: str, get: Callable[[S], float | None], group: str = "base") -> Row[S]:
+def one(name: str, kind: Kind, text: str, get: Callable[[S], float | None], group: Group = "base") -> Row[S]:
     """A row without labels of its own."""
     return Row(name, kind, (), text, lambda source: (((), get(source)),), group)
 

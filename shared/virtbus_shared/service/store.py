@@ -20,8 +20,9 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -108,6 +109,7 @@ class Store:
 
     def __init__(self, path: Path | None, commit_seconds: Callable[[float], None] = lambda _: None) -> None:
         self._commit_seconds = commit_seconds
+        self.on_events: Callable[[Sequence[EventRecord]], None] | None = None  # told the events of each written change
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         # isolation_level None: transactions are begun and ended by us alone.
@@ -173,6 +175,8 @@ class Store:
                 try:
                     done.append((job, job.work(self._db), None))
                 except Exception as e:
+                    if not self._db.in_transaction:
+                        raise  # SQLite itself undid the whole transaction: a full disk, a failing one
                     self._db.execute("ROLLBACK TO job")
                     done.append((job, None, e))
                 self._db.execute("RELEASE job")
@@ -222,7 +226,10 @@ class Store:
                 db.execute("UPDATE journal SET finished = ?, failed = ?, reply = ? WHERE id = ?",
                            (now, failed, reply, request_id))
             return last
-        return self.submit(work, durable=durable)
+        future = self.submit(work, durable=durable)
+        if change.events and self.on_events is not None:
+            future.add_done_callback(partial(_tell, self.on_events, tuple(change.events)))
+        return future
 
     def begin(self, entry: JournalEntry) -> asyncio.Future[JournalEntry | None]:
         """Journal a request before its effect. The future gives the entry that was there already, or None."""
@@ -303,6 +310,12 @@ def _finish_threadsafe(job: _Job[Any], result: object, error: BaseException | No
         job.loop.call_soon_threadsafe(job.finish, result, error)
     except RuntimeError:
         return
+
+
+def _tell(on_events: Callable[[Sequence[EventRecord]], None], events: Sequence[EventRecord],
+          written: asyncio.Future[int]) -> None:
+    if not written.cancelled() and written.exception() is None:
+        on_events(events)
 
 
 def _entry(row: tuple[Any, ...]) -> JournalEntry:

@@ -173,7 +173,8 @@ def _syntax_detail(text: str, label: str, wrong: etree.XMLSyntaxError) -> str:
     lines = text.split("\n", line)
     source = lines[line - 1][:column + 40][-120:] if line <= len(lines) and text else "(null)"
     reason = (wrong.msg or "not well formed").rpartition(", line ")[0] or wrong.msg
-    pointer = "-" * min(column, len(source)) if text else ""
+    # libxml2 stands behind what is wrong, except where a document begins with it.
+    pointer = "-" * min(column, len(source)) if text and column > 1 else ""
     return f"({label}):{line}: {reason}\n{source}\n{pointer}^"
 
 
@@ -200,6 +201,7 @@ class Document(Generic[M]):
         except Refused as refused:
             code, detail = refused.error
             domain = c.VIR_FROM_XML if refused.general else self.domain
+            detail = detail.replace("{name}", root.findtext("name") or "(null)")
             raise LibvirtError(code, f"{detail} (at {refused.path})", domain=domain) from None
 
     def format(self, model: M, output: Output = Output.INACTIVE) -> str:

@@ -8,23 +8,25 @@ operation. State transitions and messages follow libvirt 9.0.0's test driver, wh
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 from lxml import etree
 
 from virtbus_domain.driver import DomainDriver
+from virtbus_domain.drivers.test_model import model_statistics
 from virtbus_domain.moves import Move
-from virtbus_domain.object import DomainObject, identity
+from virtbus_domain.object import DomainObject, Facts, identity
+from virtbus_domain.statistics import DomainStatistics, Shape
 from virtbus_domain.xml import format_domain, normalise, parse_domain
 from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import AnyProcedure
-from virtbus_shared.service.xml import parse_root
+from virtbus_shared.service import node_file
 
 FAULTS = "urn:virtbus:test"
 
@@ -104,22 +106,22 @@ class TestDriver(DomainDriver):
     @classmethod
     def accepts(cls, path: str, *, inprocess: bool) -> bool:
         """In-process, also a file that describes a node."""
-        return path == "/default" or (inprocess and len(path) > 1)
+        return node_file.accepts(path, inprocess=inprocess)
 
     async def start(self) -> None:
         """Continue with what the store kept, or begin with the default content."""
         self.load()
         if len(self.domains):
             return
-        text = DEFAULT if self.host.path == "/default" else Path(self.host.path).read_text()
         change = self.host.change()
-        for element in parse_root(text.strip(), "node_definition", self.error_domain).iter("domain"):
-            model = await self.read(etree.tostring(element, encoding="unicode"))
+        for text in node_file.documents(self.host.path, DEFAULT, "domain"):
+            model = await self.read(text)
             domain = DomainObject(*identity(model), self.facts(model))
             domain.inactive = format_domain(model, live=False, secure=True)
             domain.id = model.id = self.next_id()
             domain.live = format_domain(model, live=True, secure=True)
-            domain.state, domain.reason, domain.started = RUNNING.state, RUNNING.reason, time.time()
+            # No reason: libvirt's test driver has none for the domain that is there from the beginning.
+            domain.state, domain.reason, domain.started = RUNNING.state, c.VIR_DOMAIN_RUNNING_UNKNOWN, time.time()
             self.domains.add(domain)
             change.put("domain", domain.uuid, domain.record())
         await self.host.commit(change)
@@ -132,7 +134,7 @@ class TestDriver(DomainDriver):
         del domain_type
         return 32
 
-    def capabilities(self) -> str:
+    async def capabilities(self) -> str:
         """Two kinds of guests."""
         return "".join(GUEST.format(os_type=os_type) for os_type in ("hvm", "xen"))
 
@@ -151,17 +153,28 @@ class TestDriver(DomainDriver):
         """As if one CPU had been busy ever since the start."""
         return int((time.time() - domain.started) * 1e9) if domain.active else 0
 
+    async def statistics(self, domain: DomainObject, shape: Shape) -> DomainStatistics:
+        """The model of ``test_model``, unless the domain asks for a fault."""
+        await self._effect(domain, "statistics", RUNNING)
+        return model_statistics(shape, domain.facts, time.time() - domain.started)
+
+    def facts(self, model: Domain) -> Facts:
+        """Every domain of the test driver says that it runs Linux, whatever its document says."""
+        return dataclasses.replace(super().facts(model), os_type="linux")
+
     def check(self, row: AnyProcedure, domain: DomainObject) -> None:
         """libvirt's test driver words its refusals as internal errors, and lets transient domains be undefined."""
         match row:
             case api.CREATE if domain.active:
                 refusal = f"Domain '{domain.name}' is already running"
-            case api.SUSPEND | api.SHUTDOWN if domain.state != c.VIR_DOMAIN_RUNNING:
+            case api.SUSPEND if domain.state != c.VIR_DOMAIN_RUNNING:
+                refusal = f"domain '{domain.name}' not running"
+            case api.SHUTDOWN if not domain.active:
                 refusal = f"domain '{domain.name}' not running"
             case api.RESUME if domain.state != c.VIR_DOMAIN_PAUSED:
                 refusal = f"domain '{domain.name}' not paused"
             case api.DESTROY | api.REBOOT | api.RESET if not domain.active:
-                raise self.invalid("domain is not running", c.VIR_FROM_DOM)
+                raise self.invalid("domain is not running", c.VIR_FROM_DOMAIN)
             case _:
                 return
         raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, refusal, domain=self.error_domain)

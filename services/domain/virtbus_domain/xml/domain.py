@@ -10,7 +10,7 @@ from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, block, each, element, flag, raw, size, sub, subs, text
 from virtbus_shared.service.xml_lines import Element, Raw
 from virtbus_shared.service.xml_metadata import Metadata, read_metadata, write_metadata
-from virtbus_shared.service.xml_values import COUNT, UUID, YESNO, Refusal, words
+from virtbus_shared.service.xml_values import COUNT, UUID, YESNO, Kind, Refusal, words
 
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.controller import Controller
@@ -27,6 +27,8 @@ ARCHES = ("alpha", "armv6l", "armv7l", "armv7b", "aarch64", "cris", "i686", "ia6
           "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")
 LIFECYCLE = words("destroy", "restart", "rename-restart", "preserve")
 CRASH = words("destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart")
+# A client's own idea of the number counts for nothing, so even nonsense is no fault (as in libvirt).
+INSTANCE: Kind[int | None] = Kind(lambda text: int(text) if text.isascii() and text.isdigit() else None, str)
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 
 
@@ -143,7 +145,7 @@ class Domain(Element):
     """A virtual machine or container. Memory is in KiB; ``id`` is that of a running domain."""
 
     type: str | None = attr("@type", words(*TYPES), error=_unsupported("invalid domain type {value}"))
-    id: int | None = attr("@id", COUNT, live=True)
+    id: int | None = attr("@id", INSTANCE, live=True)
     name: str | None = text("name")
     uuid: str | None = text("uuid", UUID, error=(c.VIR_ERR_INTERNAL_ERROR, "malformed uuid element"))
     genid: tuple[Raw, ...] = raw("genid")

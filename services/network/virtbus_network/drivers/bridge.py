@@ -5,6 +5,7 @@ from __future__ import annotations
 from virtbus_network.bridge import check_supported, complete_bridge, create_bridge, destroy_bridge, find_bridge
 from virtbus_network.driver import NetworkDriver, emit
 from virtbus_network.object import KIND, NetworkObject
+from virtbus_network.statistics import NetworkStatistics, bridge_statistics
 from virtbus_network.xml import Network, parse_network
 from virtbus_shared import constants as c
 
@@ -46,6 +47,11 @@ class BridgeDriver(NetworkDriver):
     def complete(self, model: Network) -> None:
         """A free bridge name and a MAC address, where the document gives none."""
         complete_bridge(model, {n.bridge for n in self.networks if n.bridge and n.uuid != model.uuid})
+
+    async def statistics(self, network: NetworkObject, bridge: str) -> NetworkStatistics | None:
+        """The kernel's counters."""
+        del network
+        return bridge_statistics(bridge) if bridge else None
 
     async def network_create(self, network: NetworkObject, model: Network) -> None:
         """Make the bridge."""

@@ -9,6 +9,7 @@ from virtbus_nodedev.driver import NodedevDriver
 from virtbus_nodedev.host import NodeInfo
 from virtbus_nodedev.xml import NodeDevice, parse_device
 from virtbus_shared import constants as c
+from virtbus_shared.service import node_file
 
 COMPUTER = """<device>
   <name>computer</name>
@@ -110,7 +111,7 @@ class TestDriver(NodedevDriver):
     @classmethod
     def accepts(cls, path: str, *, inprocess: bool) -> bool:
         """In-process, also a file that describes a node."""
-        return path == "/default" or (inprocess and len(path) > 1)
+        return node_file.accepts(path, inprocess=inprocess)
 
     async def start(self) -> None:
         """The devices of the default node; one described by a file has the computer alone."""

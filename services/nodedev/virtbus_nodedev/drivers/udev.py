@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from virtbus_nodedev.driver import NodedevDriver
 from virtbus_nodedev.handlers import reference
 from virtbus_nodedev.host import Host, NodeInfo
+from virtbus_nodedev.statistics import HostStatistics, host_statistics
 from virtbus_nodedev.udev import Action, DeviceMonitor, DeviceTable
 from virtbus_shared import constants as c
 from virtbus_shared.api import nodedev as api
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from virtbus_nodedev.xml import NodeDevice
     from virtbus_shared.service.driver import DriverHost
 
+_CHANGES: dict[Action, str] = {"add": "added", "remove": "removed", "change": "changed"}
 _EVENTS = {"add": c.VIR_NODE_DEVICE_EVENT_CREATED, "remove": c.VIR_NODE_DEVICE_EVENT_DELETED}
 
 
@@ -26,6 +28,7 @@ class UdevDriver(NodedevDriver):
     paths = ("/system",)
     prefix = "udev"
     error_domain = c.VIR_FROM_NODEDEV
+    is_host = True
 
     def __init__(self, host: DriverHost) -> None:
         super().__init__(host)
@@ -44,6 +47,7 @@ class UdevDriver(NodedevDriver):
 
     def _changed(self, action: Action, device: NodeDevice) -> None:
         """A device came or went; a change of one that stays has no event in libvirt."""
+        self.changes[_CHANGES[action]] += 1
         if action not in _EVENTS:
             return
         change = self.host.change()
@@ -71,6 +75,10 @@ class UdevDriver(NodedevDriver):
     def capabilities(self) -> str:
         """The host's CPU, memory cells and security models."""
         return self._host.capabilities_xml()
+
+    async def statistics(self) -> HostStatistics:
+        """From the kernel."""
+        return host_statistics(self._host)
 
     def free_memory(self) -> int:
         """From the kernel."""

@@ -12,7 +12,7 @@ from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError, no_support
 from virtbus_shared.service.driver import DriverHost
 from virtbus_storage.directory import Directory
-from virtbus_storage.driver import StorageDriver
+from virtbus_storage.driver import PoolSizes, StorageDriver
 from virtbus_storage.object import PoolObject
 from virtbus_storage.xml import Permissions, Pool, PoolTarget, Volume, parse_pool
 
@@ -85,10 +85,16 @@ class DirDriver(StorageDriver):
 
     async def pool_refresh(self, pool: PoolObject) -> None:
         """Look at it again."""
-        contents = await self._directory(pool).scan()
+        with self.refreshing(pool):
+            contents = await self._directory(pool).scan()
+        pool.refreshed = time.time()
         pool.capacity, pool.allocation, pool.available = contents.capacity, contents.allocation, contents.available
         pool.volumes = contents.volumes
         self._permissions[pool.uuid] = contents.permissions
+
+    async def statistics(self, pool: PoolObject) -> PoolSizes:
+        """The file system's sizes, asked for in the pool's own thread."""
+        return PoolSizes(*await self._directory(pool).sizes())
 
     async def pool_destroy(self, pool: PoolObject) -> None:
         """Forget what was seen."""

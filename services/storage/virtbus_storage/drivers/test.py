@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
 from typing import ClassVar
 
-from lxml import etree
-
 from virtbus_shared import constants as c
+from virtbus_shared.api import storage as api
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml import parse_root
-from virtbus_storage.driver import StorageDriver
+from virtbus_shared.service import node_file
+from virtbus_storage.driver import PoolSizes, StorageDriver
 from virtbus_storage.object import PoolObject
 from virtbus_storage.xml import Pool, PoolTarget, Volume, VolumeTarget, format_pool
 
@@ -36,21 +35,21 @@ class TestDriver(StorageDriver):
     prefix = "test"
     error_domain = c.VIR_FROM_TEST
     stores_volumes: ClassVar[bool] = True
+    xml_flags = 0
 
     @classmethod
     def accepts(cls, path: str, *, inprocess: bool) -> bool:
         """In-process, also a file that describes a node."""
-        return path == "/default" or (inprocess and len(path) > 1)
+        return node_file.accepts(path, inprocess=inprocess)
 
     async def start(self) -> None:
         """Continue with what the store kept, or begin with the default content."""
         self.load()
         if len(self.pools):
             return
-        text = DEFAULT if self.host.path == "/default" else Path(self.host.path).read_text()
         change = self.host.change()
-        for element in parse_root(text.strip(), "node_definition", self.error_domain).iter("pool"):
-            model = self.read(etree.tostring(element, encoding="unicode"))
+        for text in node_file.documents(self.host.path, DEFAULT, "pool"):
+            model = self.read(text)
             pool = PoolObject(str(model.name), str(model.uuid), str(model.type))
             self.adopt(pool, model)
             pool.inactive = pool.live = format_pool(model)
@@ -61,6 +60,11 @@ class TestDriver(StorageDriver):
 
     async def stop(self) -> None:
         """Nothing is held."""
+
+    def missing(self, procedure: str, ref: api.PoolRef) -> str:
+        """The test driver looks most pools up by their name."""
+        by_uuid = procedure in (api.POOL_LOOKUP_BY_UUID.name, api.POOL_IS_ACTIVE.name, api.POOL_IS_PERSISTENT.name)
+        return f"uuid '{ref.uuid}'" if by_uuid or not ref.name else f"name '{ref.name}'"
 
     def adopt(self, pool: PoolObject, model: Pool) -> None:
         """Every pool has the same size."""
@@ -75,6 +79,12 @@ class TestDriver(StorageDriver):
 
     async def pool_refresh(self, pool: PoolObject) -> None:
         """There is nothing to find."""
+        with self.refreshing(pool):
+            pool.refreshed = time.time()
+
+    async def statistics(self, pool: PoolObject) -> PoolSizes:
+        """As the volumes have left them."""
+        return PoolSizes(pool.capacity, pool.allocation, pool.available)
 
     async def pool_delete(self, pool: PoolObject, flags: int) -> None:
         """There is nothing to delete."""

@@ -145,7 +145,7 @@ async def probe(binary: Path) -> QemuCapabilities:
             str(binary), "-S", "-no-user-config", "-nodefaults", "-display", "none", "-machine", "none",
             "-accel", "tcg", "-chardev", f"socket,id=charmonitor,fd={listener.fileno()},server=on,wait=off",
             "-mon", "chardev=charmonitor,mode=control"]
-        process, monitor = await launch(argv, paths, listener, [])
+        process, monitor = await launch(argv, paths, listener, [], outlives_us=False)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 return await _ask(binary, monitor)

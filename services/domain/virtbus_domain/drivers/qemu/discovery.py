@@ -58,6 +58,11 @@ class GuestPaths:
         """Written and locked by QEMU: two processes can never be the same guest."""
         return self.directory / "qemu.pid"
 
+    @property
+    def reboot(self) -> Path:
+        """There while the guest is to be started again when it has shut down."""
+        return self.directory / "reboot"
+
     def create(self) -> None:
         """Make the directory. ``FileExistsError`` when this ID and UUID are in use."""
         self.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

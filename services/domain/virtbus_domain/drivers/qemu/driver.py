@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,12 +29,15 @@ from virtbus_domain.drivers.qemu.guest import RESUMED, STARTED, STATE_EVENTS, SU
 from virtbus_domain.drivers.qemu.guest_capabilities import guest_element
 from virtbus_domain.drivers.qemu.process import TERM_GRACE, QemuProcess, exit_error
 from virtbus_domain.drivers.qemu.start import start_guest
+from virtbus_domain.drivers.qemu.statistics import measure
 from virtbus_domain.moves import Move
 from virtbus_domain.object import DomainObject, identity
+from virtbus_domain.statistics import DomainStatistics, Shape
 from virtbus_domain.xml import normalise, parse_domain
 from virtbus_domain.xml.domain import Devices, Domain
 
 FIND_TIMEOUT = 3.0  # seconds that a start waits for guests to say how they are; a hung one says so later
+ASK_AGAIN = 5.0  # seconds until a hung guest that was found is asked again
 PROBE_TIMEOUT = 10.0  # seconds that a start waits for emulators to say what they can
 
 PAUSED = Move(c.VIR_DOMAIN_PAUSED, c.VIR_DOMAIN_PAUSED_USER, (SUSPENDED,))
@@ -50,6 +54,8 @@ CRASHED = Move(c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_CRASHED,
 # It ran when we last looked and nobody was there to see why it ended.
 GONE = Move(c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_UNKNOWN,
             ((c.VIR_DOMAIN_EVENT_STOPPED, c.VIR_DOMAIN_EVENT_STOPPED_FAILED),))
+# The service ended in the middle of its start, before it was let run and before anybody was told of it.
+HALF_STARTED = Move(c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_DAEMON)
 
 
 class QemuDriver(DomainDriver):
@@ -75,7 +81,6 @@ class QemuDriver(DomainDriver):
         super().__init__(host)
         self._cache = CapabilitiesCache()
         self._emulators: dict[str, QemuCapabilities] = {}  # by architecture: those that answered
-        self._kvm_problem: dict[Path, str | None] = {}
         self._guests: dict[str, Guest] = {}  # by UUID
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,11 +91,20 @@ class QemuDriver(DomainDriver):
         self.load()
         emulators = asyncio.create_task(self._ask_emulators())
         found = {guest.uuid: guest for guest in find_guests(self.host.run_dir)}
-        for domain in [d for d in self.domains if d.active and d.uuid not in found]:
-            await self.moved(domain, GONE)
-        waits = [self._background(self._found(guest)) for guest in found.values()]
-        if waits:
-            await asyncio.wait(waits, timeout=FIND_TIMEOUT)
+        for gone in [d for d in self.domains if d.active and d.uuid not in found]:
+            await self.moved(gone, _end_unseen(gone))
+        starts, others = [], []
+        for guest in found.values():
+            self._last_id = max(self._last_id, guest.id)
+            domain = self._domain_of(guest)
+            if domain is not None and domain.id != guest.id:
+                starts.append(self._background(self._finish_start(domain, guest)))
+            elif domain is not None:
+                others.append(self._background(self._found(domain, guest)))
+        if others:
+            await asyncio.wait(others, timeout=FIND_TIMEOUT)
+        if starts:  # bounded by the monitor's own limits: the requests that began them are about to be answered
+            await asyncio.wait(starts)
         with suppress(TimeoutError):
             async with asyncio.timeout(PROBE_TIMEOUT):
                 await emulators
@@ -109,51 +123,86 @@ class QemuDriver(DomainDriver):
                 self._emulators[arch] = await self._cache.get(binary)
             except LibvirtError as e:
                 self.host.log.warning("emulator %s cannot be used: %s", binary, e)
-        # A KVM that is present but broken takes seconds to be found out: nobody waits for that.
-        self._background(self._ask_kvm())
-
-    async def _ask_kvm(self) -> None:
-        for capabilities in self._emulators.values():
-            self._kvm_problem[capabilities.binary] = await self._cache.kvm_problem(capabilities.binary)
-
-    async def _found(self, found: FoundGuest) -> None:
-        """Take in a guest that an earlier run of the service started."""
-        domain = self._domain_of(found)
-        if domain is None:
-            return
-        guest = Guest(found.paths, self._on_event)
-        try:
-            guest.attach(QemuProcess.adopt(found))
-        except ProcessLookupError:
-            await self.moved(domain, GONE)
-            return
-        self._guests[domain.uuid] = guest
-        self._background(self._watch(domain, guest))
-        async with domain.turns.turn("finding it again", math.inf, self.error_domain):
-            await self._look(domain, guest)
-            # A guest halts in this state only to be started again; see domain_reboot.
-            status = await guest.execute("query-status")
-            if status["status"] == "shutdown":
-                await self._start_again(guest)
 
     def _domain_of(self, found: FoundGuest) -> DomainObject | None:
         """The domain of a found guest: as stored, or from what was written down before it was started."""
         domain = self.domains.by_uuid(found.uuid)
+        if domain is not None and domain.id == found.id:
+            return domain
         try:
-            live = found.paths.live_xml.read_text()
-            model = parse_domain(live)
+            model = parse_domain(found.paths.live_xml.read_text())
         except (OSError, LibvirtError) as e:
             self.host.log.error("guest %s cannot be managed: its live.xml: %s", found.paths.directory, e)
             return None
         if domain is None:
             domain = DomainObject(*identity(model), self.facts(model))
             self.domains.add(domain)
-        if domain.id != found.id:
-            # It was started, and the service ended before that was stored.
-            domain.id, domain.live, domain.facts = found.id, live, self.facts(model)
-            domain.state, domain.reason = c.VIR_DOMAIN_PAUSED, c.VIR_DOMAIN_PAUSED_STARTING_UP
-            self._last_id = max(self._last_id, found.id)
         return domain
+
+    async def _adopt(self, domain: DomainObject, found: FoundGuest) -> Guest | None:
+        """Watch a found guest from now on; None when it has ended since."""
+        guest = Guest(found.paths, self._on_event)
+        try:
+            guest.attach(QemuProcess.adopt(found))
+        except ProcessLookupError:
+            await self.moved(domain, _end_unseen(domain))
+            return None
+        guest.said_shutdown = domain.state == c.VIR_DOMAIN_SHUTDOWN
+        self._guests[domain.uuid] = guest
+        self._background(self._watch(domain, guest))
+        return guest
+
+    async def _found(self, domain: DomainObject, found: FoundGuest) -> None:
+        """Take in a guest that an earlier run of the service started; a hung one is asked until it answers."""
+        guest = await self._adopt(domain, found)
+        while guest is not None and not guest.process.exited.is_set():
+            try:
+                async with domain.turns.turn("finding it again", math.inf, self.error_domain):
+                    if self._guests.get(domain.uuid) is guest:
+                        await self._greet(domain, guest)
+                return
+            except LibvirtError as e:
+                self.host.log.warning("domain '%s' does not answer: %s", domain.name, e)
+            await guest.process.exits_within(ASK_AGAIN)
+
+    async def _greet(self, domain: DomainObject, guest: Guest) -> None:
+        """Learn how a found guest is, and go on with a reboot that was under way."""
+        status = (await guest.execute("query-status"))["status"]
+        # A guest halts only to be started again, and one that was told to run waits for its start no more.
+        if status == "shutdown" or (status == "prelaunch" and domain.state == c.VIR_DOMAIN_RUNNING):
+            await self._start_again(guest)
+        else:
+            await self._look(domain, guest)
+
+    async def _finish_start(self, domain: DomainObject, found: FoundGuest) -> None:
+        """The service ended between a guest's start and its record: if it was let run it was started, else it was not.
+
+        As in libvirt, one that was not let run is ended: what it still lacks is known to nobody any more.
+        """
+        before = domain.facts
+        live = found.paths.live_xml.read_text()
+        domain.id, domain.live, domain.facts = found.id, live, self.facts(parse_domain(live))
+        domain.started = time.time()
+        guest = await self._adopt(domain, found)
+        if guest is None:
+            return
+        async with domain.turns.turn("finishing its start", math.inf, self.error_domain):
+            try:
+                status = (await guest.execute("query-status"))["status"]
+            except LibvirtError as e:
+                self.host.log.warning("domain '%s' does not answer: %s", domain.name, e)
+                status = "prelaunch"
+            if self._guests.get(domain.uuid) is not guest:
+                return
+            if status != "prelaunch":
+                await self.moved(domain, STARTED_RUNNING)
+                await self._look(domain, guest)
+                return
+            self.host.log.warning("domain '%s' was not fully started yet; it is ended", domain.name)
+            await guest.process.kill()
+            self._forget(guest)
+            domain.facts = before
+            await self.moved(domain, HALF_STARTED)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         async def guarded() -> None:
@@ -207,10 +256,10 @@ class QemuDriver(DomainDriver):
                                           ((c.VIR_DOMAIN_EVENT_SHUTDOWN, detail),)))
 
     async def _start_again(self, guest: Guest) -> None:
-        """The second half of a reboot."""
-        guest.restarts = guest.said_shutdown = False
+        """The second half of a reboot. Ended in the middle it is begun again by ``_greet``."""
         await guest.execute("system_reset")
         await guest.execute("set-action", {"shutdown": "poweroff"})
+        guest.restarts = guest.said_shutdown = False
         await guest.execute("cont")
 
     async def _rebooted(self, domain: DomainObject) -> None:
@@ -252,15 +301,20 @@ class QemuDriver(DomainDriver):
                 return max((m.max_cpus for m in own.machines), default=16) if own else 16
         raise LibvirtError(c.VIR_ERR_INVALID_ARG, f"unknown type '{domain_type}'", domain=self.error_domain)
 
-    def capabilities(self) -> str:
-        """One ``<guest>`` for each emulator that answered."""
-        return "".join(guest_element(e, kvm=self._kvm_problem.get(e.binary, "unknown") is None)
-                       for e in self._emulators.values())
+    async def capabilities(self) -> str:
+        """One ``<guest>`` for each emulator that answered. Whether KVM works is tried once: it may be there and hang."""
+        return "".join([guest_element(e, kvm=await self._cache.kvm_problem(e.binary) is None)
+                        for e in self._emulators.values()])
 
     def cpu_time(self, domain: DomainObject) -> int:
         """All CPU time of the QEMU process."""
         guest = self._guests.get(domain.uuid)
         return guest.process.cpu_time() if guest else 0
+
+    async def statistics(self, domain: DomainObject, shape: Shape) -> DomainStatistics | None:
+        """The kernel's figures and QEMU's."""
+        guest = self._guests.get(domain.uuid)
+        return await measure(guest, shape, domain.facts.max_memory * 1024) if guest else None
 
     async def read(self, xml: str) -> Domain:
         """A document with the defaults of this node's QEMU."""
@@ -297,7 +351,7 @@ class QemuDriver(DomainDriver):
     def _guest(self, domain: DomainObject) -> Guest:
         guest = self._guests.get(domain.uuid)
         if guest is None:
-            raise self.invalid("domain is not running", c.VIR_FROM_DOM)
+            raise self.invalid("domain is not running", c.VIR_FROM_DOMAIN)
         return guest
 
     async def domain_create(self, domain: DomainObject, model: Domain, flags: int) -> Move:
@@ -358,3 +412,8 @@ class QemuDriver(DomainDriver):
         """Let the virtual CPUs run."""
         await self._guest(domain).execute("cont")
         return RUNNING
+
+
+def _end_unseen(domain: DomainObject) -> Move:
+    """A guest has ended while nobody looked; one that was shutting down has done so."""
+    return SHUT_DOWN if domain.state == c.VIR_DOMAIN_SHUTDOWN else GONE

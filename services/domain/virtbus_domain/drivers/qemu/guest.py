@@ -54,14 +54,26 @@ class Guest:
         self._process: QemuProcess | None = None
         self._monitor: Monitor | None = None
         self._connecting = asyncio.Lock()
+        self.vcpu_threads: dict[int, int] | None = None  # by number, once QEMU was asked
         self.said_shutdown = False  # it told that it shuts down: its end is no crash
-        self.restarts = False  # it was asked to reboot: when it shuts down it starts again
 
     @property
     def process(self) -> QemuProcess:
         """Its process."""
         assert self._process is not None  # set before a guest is known to anybody
         return self._process
+
+    @property
+    def restarts(self) -> bool:
+        """It was asked to reboot: when it shuts down it starts again. Known to the next run of the service, too."""
+        return self.paths.reboot.exists()
+
+    @restarts.setter
+    def restarts(self, value: bool) -> None:
+        if value:
+            self.paths.reboot.touch()
+        else:
+            self.paths.reboot.unlink(missing_ok=True)
 
     def attach(self, process: QemuProcess, monitor: Monitor | None = None) -> None:
         """This is its process; without a monitor, one is connected at the first command."""

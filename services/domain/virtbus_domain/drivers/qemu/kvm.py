@@ -65,9 +65,12 @@ async def problem(binary: Path, accelerator: str = "kvm") -> str | None:
         process = QemuProcess.spawn(
             [str(binary), "-no-user-config", "-nodefaults", "-display", "none", "-machine", "pc",
              "-accel", accelerator, "-m", "16", "-bios", str(firmware),
-             "-device", "isa-debug-exit,iobase=0xf4,iosize=1"], log)
-        hung = not await process.exits_within(TIMEOUT)
-        await process.kill()
+             "-device", "isa-debug-exit,iobase=0xf4,iosize=1"], log, outlives_us=False)
+        try:
+            hung = not await process.exits_within(TIMEOUT)
+        finally:
+            # A service that is told to stop meanwhile cancels this; what hangs would stay for ever.
+            await process.kill()
         if process.status == _PASSED:
             return None
         if hung:

@@ -8,6 +8,7 @@ started it or an earlier one did, and a signal sent through a pidfd cannot hit a
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
 import signal
@@ -46,15 +47,18 @@ class QemuProcess:
         self._loop.add_reader(pidfd, self._on_exit)
 
     @classmethod
-    def spawn(cls, argv: Sequence[str], log: Path, pass_fds: Sequence[int] = ()) -> QemuProcess:
+    def spawn(cls, argv: Sequence[str], log: Path, pass_fds: Sequence[int] = (), *,
+              outlives_us: bool = True) -> QemuProcess:
         """Start QEMU. Blocks for about 0.4 ms, until its program is loaded; ``OSError`` when it cannot be.
 
-        ``pass_fds`` keep their numbers; their owner may close his copies afterwards.
+        ``pass_fds`` keep their numbers; their owner may close his copies afterwards. One that does not outlive us,
+        because it only answers questions of ours, is killed by the kernel when we end, however we end.
         """
         with open(log, "ab") as output:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=pass_fds,
-                start_new_session=True, cwd="/", env=_environment())
+                start_new_session=True, cwd="/", env=_environment(),
+                preexec_fn=None if outlives_us else _die_with_parent)
         # From here on the pidfd watches and reaps. Popen, told that all is over, neither waits nor warns about a
         # child that outlives it.
         child.returncode = 0
@@ -136,14 +140,15 @@ class QemuProcess:
 
 
 async def launch(argv: Sequence[str], paths: GuestPaths, listener: socket, pass_fds: Sequence[int],
-                 on_event: qmp.EventCallback | None = None) -> tuple[QemuProcess, qmp.Monitor]:
+                 on_event: qmp.EventCallback | None = None, *,
+                 outlives_us: bool = True) -> tuple[QemuProcess, qmp.Monitor]:
     """Start QEMU with a listening monitor socket and return it with its monitor connected. Closes ``listener``.
 
     When QEMU ends or does not answer, it is killed and the error says so in its own words
     (``VIR_ERR_INTERNAL_ERROR``); the run directory and ``pass_fds`` stay the caller's.
     """
     try:
-        process = QemuProcess.spawn(argv, paths.log, [listener.fileno(), *pass_fds])
+        process = QemuProcess.spawn(argv, paths.log, [listener.fileno(), *pass_fds], outlives_us=outlives_us)
     except OSError as error:
         raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR, f"Cannot run '{argv[0]}': {error.strerror}",
                            domain=c.VIR_FROM_QEMU, int1=error.errno or -1) from error
@@ -177,3 +182,12 @@ def exit_error(what: str, log: Path) -> LibvirtError:
 def _environment() -> dict[str, str]:
     """What QEMU may know of our environment, which can hold the broker's password."""
     return {"LC_ALL": "C"} | {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """In the child, before QEMU: see prctl(2)."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
