@@ -6,6 +6,7 @@ in the reverse order, as the happy end does.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -133,6 +134,7 @@ def start_broker(stage: Stage) -> PrivateBroker | None:
 
 def stop_broker(stage: Stage, broker: PrivateBroker) -> None:
     """The last ending."""
+    logging.getLogger("virtbus.bus").setLevel(logging.ERROR)  # that the broker goes away is no news here
     with stage.screen.step("RabbitMQ stopped", limit=40):
         broker.stop()
 

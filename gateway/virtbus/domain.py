@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from virtbus.arguments import flag_bits, not_negative, number, optional_text, text, uuid_from_bytes, uuid_from_text
 from virtbus.errors import api_call
-from virtbus.handle import MAX_NAME, Caller, Handle, denied
-from virtbus.unsupported import complete
+from virtbus.handle import MAX_NAME, Caller, Handle
+from virtbus.unsupported import complete, denied
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as rows
 from virtbus_shared.api.common import ListFlags

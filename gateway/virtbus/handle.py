@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeVar
 
 from virtbus.channel import Channel
-from virtbus.unsupported import origin_of
+from virtbus.unsupported import denied, origin_of
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import Params, Procedure, Result
@@ -37,7 +37,7 @@ class Caller(ABC):
         """Make the call that libvirt names ``function``."""
         channel = self._open_channel(function)
         if channel.read_only and not row.read_only:
-            raise denied(function, f"read only access prevents {function}")
+            raise denied(function)
         return channel.call(row, params)
 
     def _open_channel(self, function: str) -> Channel:
@@ -61,8 +61,3 @@ class Handle(Caller):
     def connect(self) -> virConnect:
         """The connection that this object came from; no call."""
         return self._conn
-
-
-def denied(function: str, detail: str) -> LibvirtError:
-    """A read-only connection may not do that."""
-    return LibvirtError(c.VIR_ERR_OPERATION_DENIED, detail, domain=origin_of(function))

@@ -13,14 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.broker import PrivateBroker, rabbitmq_server
-from tests.support.calls import NodeCalls, calling, event_log, guest_xml, metric, new_node, qemu_pids, test_xml, until
+from tests.support.calls import calling, event_log, guest_xml, metric, new_node, qemu_pids, until
 from tests.support.components import require, require_program
-from tests.support.processes import Node, running_node
+from tests.support.processes import running_node
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
 from virtbus_shared.api import nodedev
-
-HANG = "<fault operation='create' kind='hang'/>"
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +39,16 @@ def test_the_broker_goes_and_comes_back(own_broker: PrivateBroker, tmp_path: Pat
     url = own_broker.url()
     with running_node(node=new_node(), broker=url, folder=tmp_path, services=("domain", "nodedev")) as node:
         daemon = node["domain"]
-        pid, own = daemon.pid, qemu_pids
-        with calling(url, node.name) as calls, calling(url, node.name, "test", "/default") as tests:
-            stays, ends = (calls(api.DEFINE_XML, xml=guest_xml(name)).uuid for name in ("stays", "ends"))
-            for uuid in (stays, ends):
+        pids = [node[service].pid for service in ("domain", "nodedev")]
+        with calling(url, node.name) as calls:
+            stays, ends, slow = (calls(api.DEFINE_XML, xml=guest_xml(name)).uuid for name in ("stays", "ends", "slow"))
+            for uuid in (stays, ends, slow):
                 calls(api.CREATE, uuid=uuid)
-            guests = own(daemon)
-            pending = _pending(tests)
+            guests = qemu_pids(daemon)
+            # A QEMU that is stopped dead is ended by SIGKILL only after ten seconds: a call that is under way for sure.
+            os.kill(guests[slow][0], signal.SIGSTOP)
+            pending = calls.start(api.DESTROY, uuid=slow)
+            until(lambda: metric(daemon, "virtbus_rpc_in_flight") == 1, "the call being under way")
             with event_log(calls) as log:
                 log.wait_for(ends, c.VIR_DOMAIN_EVENT_STARTED)
                 own_broker.stop_app() if how == "stop_app" else own_broker.kill()
@@ -61,12 +62,12 @@ def test_the_broker_goes_and_comes_back(own_broker: PrivateBroker, tmp_path: Pat
                     node[service].wait_ready()
                 assert metric(daemon, "virtbus_amqp_connected") == 1
                 assert metric(daemon, "virtbus_amqp_reconnects_total") >= 1
-                log.wait_for(ends, c.VIR_DOMAIN_EVENT_STOPPED)
-                tests(api.DESTROY, uuid=pending[1])
-                assert pending[0].exception() is not None
-                assert own(daemon) == {stays: guests[stays]}
+                pending.result()
+                for uuid in (ends, slow):
+                    log.wait_for(uuid, c.VIR_DOMAIN_EVENT_STOPPED)
+                assert qemu_pids(daemon) == {stays: guests[stays]}
                 assert calls.state(stays) == c.VIR_DOMAIN_RUNNING
                 assert calls(nodedev.GET_HOSTNAME).value
                 calls(api.DESTROY, uuid=stays)
                 log.wait_for(stays, c.VIR_DOMAIN_EVENT_STOPPED)
-            assert daemon.pid == pid
+        assert [node[service].pid for service in ("domain", "nodedev")] == pids

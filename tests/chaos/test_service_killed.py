@@ -112,7 +112,7 @@ def test_what_happened_while_nobody_looked_is_told(node: Node, calls: NodeCalls)
         pids = qemu_pids(daemon)
         for uuid in (ends, passing):
             os.kill(pids[uuid][0], signal.SIGTERM)
-            until(lambda uuid=uuid: not alive(pids[uuid][0]), "the end of a guest")
+        until(lambda: not any(alive(pids[uuid][0]) for uuid in (ends, passing)), "the end of two guests")
         daemon.start()
         for uuid in (ends, passing):
             log.wait_for(uuid, c.VIR_DOMAIN_EVENT_STOPPED)

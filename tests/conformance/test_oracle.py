@@ -6,44 +6,30 @@ the table stays true.
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.oracle_scripts import needs_oracle, run_script, script_names
+from tests.support.differences import ABSENT, compare, differing, load
+from tests.support.oracle_scripts import needs_oracle, oracle_answers, run_script, script_names
 
-DIFFERENCES = tomllib.loads((Path(__file__).parent / "differences.toml").read_text(encoding="utf-8"))["difference"]
-ABSENT = "(no such step)"
-
-
-def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Step -> (virtbus, libvirt), for the steps that are not alike; JSON text tells 1 from true."""
-    pairs = {step: (ours.get(step, ABSENT), theirs.get(step, ABSENT)) for step in {**theirs, **ours}}
-    return {step: pair for step, pair in pairs.items() if json.dumps(pair[0]) != json.dumps(pair[1])}
+FOLDER = Path(__file__).parent
+TABLES = (FOLDER / "differences.toml", FOLDER / "over_the_bus.toml", FOLDER / "qemu" / "differences.toml")
 
 
 @needs_oracle
 @pytest.mark.parametrize("script", script_names())
 def test_same_answers(script: str) -> None:
     """Every step of the script answers alike, and every difference on record is still one."""
-    found = differing(run_script(script, "virtbus"), run_script(script, "libvirt"))
-    recorded = {entry["step"] for entry in DIFFERENCES if entry["script"] == script}
-    report = "\n".join(f"{step}\n  virtbus: {ours!r}\n  libvirt: {theirs!r}"
-                       for step, (ours, theirs) in found.items() if step not in recorded)
-    assert not report, f"\n{report}"
-    assert not recorded - set(found), "on record in differences.toml, but alike by now"
+    compare(script, run_script(script, "virtbus"), oracle_answers(script), load(TABLES[0]))
 
 
 @needs_oracle
 @pytest.mark.parametrize("script", script_names())
 def test_scripts_are_repeatable(script: str) -> None:
     """The script gives the same answers each time, so that a difference is never chance."""
-    first = run_script(script, "libvirt")
-    assert first
-    assert differing(first, run_script(script, "libvirt")) == {}
+    assert oracle_answers(script)
+    assert differing(oracle_answers(script), run_script(script, "libvirt")) == {}
 
 
 def test_differences_are_noticed() -> None:
@@ -53,9 +39,33 @@ def test_differences_are_noticed() -> None:
         "a": (1, 2), "b": (1, True), "ours": (0, ABSENT), "theirs": (ABSENT, 0)}
 
 
+def test_unexplained_differences_fail() -> None:
+    """Only what an entry is about is explained by it: another code, function, script or step is not."""
+    ours = {"a": {"error": [27, 20, "XML error: x (at /domain)"]}, "b": {"error": [3, 20, "not supported: virX"]}}
+    theirs = {"a": {"error": [27, 20, "XML error: x"]}, "b": 0}
+    wording = ("wording", {"script": "s", "ours": r" \(at [^)]*\)$", "reason": ""})
+    absent = ("absent", {"script": "s", "functions": ["virX"], "reason": ""})
+    compare("s", ours, theirs, [wording, absent])
+    for table in ([wording], [absent], [wording, ("absent", {"script": "t", "functions": ["virX"], "reason": ""})]):
+        with pytest.raises(AssertionError, match="libvirt:"):
+            compare("s", ours, theirs, table)
+    with pytest.raises(AssertionError, match="libvirt:"):
+        compare("s", {"a": {"error": [27, 5, "XML error: x (at /domain)"]}}, {"a": theirs["a"]}, [wording])
+
+
+def test_entries_that_explain_nothing_fail() -> None:
+    """A step, a function or a wording on record that is alike by now is reported."""
+    for entry in (("difference", {"script": "s", "steps": ["a*"], "reason": ""}),
+                  ("absent", {"script": "s", "functions": ["virX"], "reason": ""}),
+                  ("wording", {"script": "s", "ours": "x", "reason": ""})):
+        with pytest.raises(AssertionError, match="alike by now"):
+            compare("s", {"a": 1}, {"a": 1}, [entry])
+        compare("another", {"a": 1}, {"a": 1}, [entry])
+
+
 def test_differences_are_explained() -> None:
-    """Each difference on record names an existing script and a step once, and gives a reason."""
-    keys = [(entry["script"], entry["step"]) for entry in DIFFERENCES]
-    assert len(keys) == len(set(keys))
-    assert {script for script, _ in keys} <= set(script_names())
-    assert all(len(entry["reason"]) > 20 for entry in DIFFERENCES)
+    """Each entry of each table names an existing script and gives a reason."""
+    for path in TABLES:
+        for _, entry in load(path):
+            assert entry["script"] in ({"lifecycle"} if path.parent.name == "qemu" else script_names()), entry
+            assert len(entry["reason"]) > 20

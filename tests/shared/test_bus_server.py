@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Iterator
@@ -137,6 +138,32 @@ def test_a_rejected_command_is_dead_lettered(broker_url: str, client: BusClient,
             if len(letters) == 2:
                 break
     assert letters == {b"rejected": "rejected", b"failed": "rejected"}
+
+
+def test_commands_settled_in_any_order_are_all_settled(broker_url: str, client: BusClient, node: str) -> None:
+    """Acknowledgements go together, and yet each command is settled once: none stays, none is told twice.
+
+    Settling one twice, or one that was rejected before, would cost the channel, and with it a new consumer.
+    """
+    rng = random.Random(7)
+    with Service(broker_url, node) as service, ThreadPoolExecutor(60) as pool:
+        end = time.time() + PATIENCE
+        answers = [pool.submit(client.call, node, "domain.x", str(uuid.uuid4()), b"", end) for _ in range(60)]
+        deliveries = [service.take() for _ in answers]
+        rng.shuffle(deliveries)
+        for delivery in deliveries:
+            service.call(delivery.reply, b"done")
+            service.call(rng.choice((delivery.ack, delivery.ack, delivery.reject)))
+        assert {answer.result() for answer in answers} == {b"done"}
+        again = pool.submit(client.call, node, "domain.x", str(uuid.uuid4()), b"", end)
+        last = service.take()
+        service.call(last.reply_and_ack, b"still here")
+        assert again.result() == b"still here"
+        assert ("connected", False) not in service.counted.facts
+        assert not last.redelivered
+    with plain_channel(broker_url) as channel:
+        assert all(properties.headers["x-death"][0]["reason"] == "rejected"
+                   for _, properties, _ in iter(lambda: channel.basic_get(topology.DEAD_LETTER, True), (None,) * 3))
 
 
 def test_replies_to_callers_who_went_are_counted(broker_url: str, node: str) -> None:

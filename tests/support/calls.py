@@ -68,7 +68,7 @@ class NodeCalls:
     def start(self, row: Procedure[P, R], *, request_id: str = "", within: float = PATIENCE,
               **args: object) -> Future[R]:
         """The same in a thread: the call is under way when, or soon after, this returns."""
-        return self._threads.submit(self.__call__, row, request_id=request_id, within=within, **args)
+        return self.start_request(row, self.request(row, args, request_id=request_id, within=within))
 
     def start_request(self, row: Procedure[P, R], request: Request) -> Future[R]:
         """``send`` in a thread."""
@@ -77,7 +77,7 @@ class NodeCalls:
     def error(self, row: Procedure[P, R], *, within: float = PATIENCE, **args: object) -> LibvirtError:
         """The error of a call that must fail."""
         try:
-            result = self(row, within=within, **args)
+            result = self.send(row, self.request(row, args, within=within))
         except LibvirtError as error:
             return error
         raise AssertionError(f"{row.name} succeeded: {result}")
@@ -134,14 +134,11 @@ def guest_xml(name: str, domain_uuid: str = "", *, devices: str = "", os: str = 
             f"<memballoon model='none'/>{devices}</devices></domain>")
 
 
-def test_xml(name: str, fault: str = "") -> str:
+def fake_xml(name: str, fault: str = "") -> str:
     """A domain of the test driver; ``fault`` is a ``<fault operation= kind=>`` without its namespace."""
     fault = fault.replace("<fault", "<fault xmlns='urn:virtbus:test'")
     metadata = f"<metadata>{fault}</metadata>" if fault else ""
     return f"<domain type='test'><name>{name}</name>{metadata}<memory>1024</memory><os><type>hvm</type></os></domain>"
-
-
-test_xml.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest curious
 
 
 def qemu_pids(daemon: Daemon) -> dict[str, list[int]]:

@@ -62,6 +62,13 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status."""
     registerErrorHandler(lambda _context, _error: None, None)  # what fails is told below, once
     try:
+        return _run(arguments)
+    finally:
+        registerErrorHandler(None, None)
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
         status = app(arguments, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         return 130

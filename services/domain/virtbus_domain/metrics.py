@@ -79,8 +79,8 @@ def _configured(get: Callable[[DomainObject], int]) -> Callable[[Whole], Iterabl
 TOTALS: tuple[Row[Whole], ...] = (
     Row("virtbus_domains", "gauge", ("driver", "state"), "Domains of this node, by driver and state, as the service "
         "knows them.", _by_state),
-    Row("virtbus_domains_vcpus", "gauge", ("state",), "Virtual CPUs configured for the domains of this node, from their "
-        "definitions.", _configured(lambda d: d.facts.vcpus)),
+    Row("virtbus_domains_vcpus", "gauge", ("state",), "Virtual CPUs configured for the domains of this node, from "
+        "their definitions.", _configured(lambda d: d.facts.vcpus)),
     Row("virtbus_domains_memory_bytes", "gauge", ("state",), "Memory configured for the domains of this node, from "
         "their definitions.", _configured(lambda d: d.facts.max_memory * _KIB)),
     Row("virtbus_domain_lifecycle_events_total", "counter", ("event",), "Lifecycle events of domains since the service "
@@ -88,8 +88,8 @@ TOTALS: tuple[Row[Whole], ...] = (
 )
 
 KNOWN: tuple[Row[Subject], ...] = (
-    Row("virtbus_domain_info", "info", ("driver", "virt_type", "os_type", "arch", "machine"), "What the domain is, from "
-        "its definition; always 1.", lambda s: [
+    Row("virtbus_domain_info", "info", ("driver", "virt_type", "os_type", "arch", "machine"), "What the domain is, "
+        "from its definition; always 1.", lambda s: [
             ((s.scheme, s.shape.virt_type, s.shape.os_type, s.shape.arch, s.shape.machine), 1)]),
     states("virtbus_domain_state", "1 for the state that the domain is in, as the service knows it.", STATES,
            lambda s: STATES[s.domain.state]),
@@ -141,7 +141,7 @@ def _traffic(direction: str, what: str, text: str, get: Callable[[Traffic], int]
 
 _TRAFFIC: tuple[tuple[str, str, Callable[[Traffic], int]], ...] = (
     ("bytes", "Bytes", lambda t: t.bytes), ("packets", "Packets", lambda t: t.packets),
-    ("errors", "Packets with errors", lambda t: t.errors), ("drops", "Packets dropped that should have been",
+    ("errors", "Packets with errors", lambda t: t.errors), ("drops", "Packets dropped instead of being",
                                                             lambda t: t.drops))
 _REQUESTS = "the guest since the domain started, before cache and backing chain (from query-blockstats)."
 

@@ -86,7 +86,7 @@ KNOWN: tuple[Row[Subject], ...] = (
 _TRAFFIC: tuple[tuple[str, str, Callable[[Traffic], int]], ...] = (
     ("bytes", "Bytes", lambda t: t.bytes), ("packets", "Packets", lambda t: t.packets),
     ("errors", "Packets with errors", lambda t: t.errors),
-    ("drops", "Packets dropped that should have been", lambda t: t.drops))
+    ("drops", "Packets dropped instead of being", lambda t: t.drops))
 
 
 def _traffic(direction: str, what: str, text: str, get: Callable[[Traffic], int]) -> Row[NetworkStatistics]:

@@ -33,4 +33,5 @@ def bridge_statistics(bridge: str, net: Path = Path("/sys/class/net")) -> Networ
 
 
 def _traffic(folder: Path, way: str) -> Traffic:
-    return Traffic(*(int((folder / f"{way}_{what}").read_bytes()) for what in ("bytes", "packets", "errors", "dropped")))
+    values = (int((folder / f"{way}_{what}").read_bytes()) for what in ("bytes", "packets", "errors", "dropped"))
+    return Traffic(*values)

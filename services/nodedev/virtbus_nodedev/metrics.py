@@ -58,8 +58,8 @@ TOTALS: tuple[Row[Sequence[Subject]], ...] = (
 )
 
 MEASURED: tuple[Row[HostStatistics], ...] = (
-    Row("virtbus_node_info", "info", ("hostname", "host_uuid", "arch", "cpu_model", "kernel"), "What this node is, from "
-        "its firmware and kernel; always 1.",
+    Row("virtbus_node_info", "info", ("hostname", "host_uuid", "arch", "cpu_model", "kernel"), "What this node is, "
+        "from its firmware and kernel; always 1.",
         lambda s: [((s.hostname, s.host_uuid, s.arch, s.cpu_model, s.kernel), 1)]),
     Row("virtbus_node_cpus", "gauge", ("state",), "Logical CPUs of this node by state (from sysfs).",
         lambda s: [(("online",), s.online), (("offline",), s.offline)]),
@@ -68,8 +68,8 @@ MEASURED: tuple[Row[HostStatistics], ...] = (
         lambda s: s.cores),
     one("virtbus_node_cpu_threads_per_core", "gauge", "Threads of a processor core of this node (from sysfs).",
         lambda s: s.threads),
-    Row("virtbus_node_cpu_seconds_total", "counter", ("mode",), "Time of all CPUs of this node since it booted, by what "
-        "they did (from /proc/stat).", lambda s: [((mode,), s.cpu_seconds.get(mode)) for mode in CPU_MODES]),
+    Row("virtbus_node_cpu_seconds_total", "counter", ("mode",), "Time of all CPUs of this node since it booted, by "
+        "what they did (from /proc/stat).", lambda s: [((mode,), s.cpu_seconds.get(mode)) for mode in CPU_MODES]),
     *(one(f"virtbus_node_memory_{kind}_bytes", "gauge", f"{text} of this node (from /proc/meminfo).",
           lambda s, kind=kind: s.memory.get(kind))  # type: ignore[misc]
       for kind, text in (("total", "Memory"), ("free", "Wholly unused memory"), ("cached", "Page cache"),

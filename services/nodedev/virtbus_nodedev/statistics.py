@@ -59,7 +59,7 @@ def host_statistics(host: Host, proc: Path = Path("/proc"), sys: Path = Path("/s
         hostname=host.hostname(), host_uuid=_uuid(host), arch=platform.machine(),
         cpu_model=model[1].strip() if model else "", kernel=platform.release(), online=online,
         offline=len(cpus) - online, sockets=info.nodes * info.sockets, cores=info.nodes * info.sockets * info.cores,
-        threads=info.threads, cpu_seconds=_cpu_seconds(stat), memory=_memory(sysfs.read(proc / "meminfo") or "", _MEMORY),
+        threads=info.threads, cpu_seconds=_cpu_seconds(stat), memory=_memory(sysfs.read(proc / "meminfo") or ""),
         boot_time=int(boot[1]) if boot else None, cells=_cells(sys / "devices/system/node"))
 
 
@@ -77,16 +77,16 @@ def _cpu_seconds(stat: str) -> dict[str, float]:
     return {mode: value / _TICKS for mode, value in ticks.items()}
 
 
-def _memory(text: str, names: Mapping[str, str]) -> dict[str, int]:
+def _memory(text: str) -> dict[str, int]:
     """Fields of meminfo, whose lines begin with "Node N" in a NUMA node's file; those that are missing are left out."""
-    found = {key: re.search(rf"(?:^|\s){name}:\s+(\d+) kB", text) for key, name in names.items()}
+    found = {key: re.search(rf"(?:^|\s){name}:\s+(\d+) kB", text) for key, name in _MEMORY.items()}
     return {key: int(match[1]) * 1024 for key, match in found.items() if match}
 
 
 def _cells(nodes: Path) -> dict[int, CellStatistics]:
     cells = {}
     for number, path in sysfs.numbered(nodes, "node"):
-        memory = _memory(sysfs.read(path / "meminfo") or "", _MEMORY)
+        memory = _memory(sysfs.read(path / "meminfo") or "")
         cells[number] = CellStatistics(len(sysfs.parse_list(sysfs.read(path / "cpulist"))), memory.get("total"),
                                        memory.get("free"))
     return cells

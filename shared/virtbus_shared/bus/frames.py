@@ -93,9 +93,9 @@ class ReplyFrames(_Template):
         """The pieces of one reply."""
         return self._content(reply_to, _CONTENT_TYPE | _CORRELATION, self._type + short(correlation_id), body)
 
-    def ack(self, tag: int) -> bytes:
-        """The frame that says: this command is done with."""
-        return _ACK.pack(_METHOD, self._channel, 13, _BASIC, _ACK_ID, tag, 0, 0xCE)
+    def ack(self, tag: int, *, earlier: bool = False) -> bytes:
+        """The frame that says: this command is done with, and with ``earlier`` all before it too."""
+        return _ACK.pack(_METHOD, self._channel, 13, _BASIC, _ACK_ID, tag, int(earlier), 0xCE)
 
     def reject(self, tag: int) -> bytes:
         """The frame that says: this command cannot be taken by anybody (it is dead-lettered, not queued again)."""

@@ -31,7 +31,12 @@ __all__ = ["BusServer", "BusServerEvents", "Delivery", "NoEvents", "PublishError
 
 
 class _Session:
-    """One consumer: a queue on a channel of a connection. What belongs to an earlier one can no longer be settled."""
+    """One consumer: a queue on a channel of a connection. What belongs to an earlier one can no longer be settled.
+
+    Commands are acknowledged together, once for each write: the broker takes as long for one acknowledgement as for
+    a hundred. Only an unbroken row of them can go together, so one that is being journalled holds back those after it
+    for that moment.
+    """
 
     def __init__(self, connection: pika.connection.Connection, steps: Steps, queue: str) -> None:
         self.connection = connection
@@ -40,6 +45,35 @@ class _Session:
         self.frames = ReplyFrames(steps.channel.channel_number, connection.params.frame_max)
         self.consumer_tag = ""
         self.alive = True
+        self._first = 1  # the earliest delivery tag that is not settled yet
+        self._later: dict[int, bool] = {}  # settled (rejected or not), but after one that is not
+        self._last = 0  # the last tag before the first that may be acknowledged: a rejected one is unknown to the broker
+        self._acknowledged = 0  # the last tag that the broker was told of
+        if isinstance(connection, wire.LeanAsyncioConnection):
+            connection.trailer = self._acknowledgement
+
+    def settled(self, tag: int, frames: list[bytes], *, rejected: bool = False) -> None:
+        """Send frames, with the news that a command is done with."""
+        if tag != self._first:
+            self._later[tag] = rejected
+        else:
+            self._advance(rejected)
+            while self._later and self._first in self._later:
+                self._advance(self._later.pop(self._first))
+        if not isinstance(self.connection, wire.LeanAsyncioConnection):
+            frames.append(self._acknowledgement())
+        wire.send(self.connection, frames)
+
+    def _advance(self, rejected: bool) -> None:
+        if not rejected:
+            self._last = self._first
+        self._first += 1
+
+    def _acknowledgement(self) -> bytes:
+        if self._last == self._acknowledged or not self.alive:
+            return b""
+        self._acknowledged = self._last
+        return self.frames.ack(self._last, earlier=True)
 
 
 class Delivery:
@@ -77,13 +111,13 @@ class Delivery:
         """The command is done, or noted where a crash cannot lose it: the broker may forget it."""
         if not self._settled and self._session.alive:
             self._settled = True
-            wire.send(self._session.connection, [self._session.frames.ack(self._tag)])
+            self._session.settled(self._tag, [])
 
     def reject(self) -> None:
         """Nobody can take this command: to the dead letters with it."""
         if not self._settled and self._session.alive:
             self._settled = True
-            wire.send(self._session.connection, [self._session.frames.reject(self._tag)])
+            self._session.settled(self._tag, [self._session.frames.reject(self._tag)], rejected=True)
 
     def reply_and_ack(self, body: bytes) -> None:
         """Both in one step, for the command that is answered at once."""
@@ -93,9 +127,7 @@ class Delivery:
             self.ack()
             return
         self._replied = self._settled = True
-        frames = session.frames.encode(self.reply_to, self.correlation_id, body)
-        frames.append(session.frames.ack(self._tag))
-        wire.send(session.connection, frames)
+        session.settled(self._tag, session.frames.encode(self.reply_to, self.correlation_id, body))
 
 
 class BusServer(Keeper):

@@ -145,6 +145,7 @@ class _Lean:
     """The overrides, for either adapter of pika; ``_flush_soon`` is what the two do differently."""
 
     _held: list[bytes] | None = None
+    trailer: Callable[[], bytes] | None = None  # asked at each write for what goes last in it
     _deliveries: _Deliveries | None = None
     bytes_sent: int
     frames_sent: int
@@ -179,6 +180,8 @@ class _Lean:
     def flush(self) -> None:
         """Write what is held back."""
         held, self._held = self._held, None
+        if held is not None and self.trailer is not None and (last := self.trailer()):
+            held.append(last)
         if held:
             self._write(held)
 

@@ -82,7 +82,8 @@ class Collection(ABC, Generic[T, S, A]):
 
 def freshness_rows(prefix: str) -> tuple[tuple[str, Kind, str], tuple[str, Kind, str]]:
     """Name, type and meaning of the two metrics that say how fresh an object's figures are."""
+    noun = prefix.removeprefix("virtbus_").replace("_", " ")
     return ((f"{prefix}_stats_up", "gauge",
-             f"1 when the measured values of {prefix} are fresh, 0 when it does not run or does not answer."),
+             f"1 when the measured values of the {noun} are fresh, 0 when it does not run or does not answer."),
             (f"{prefix}_stats_timestamp_seconds", "gauge",
-             f"Unix time at which the service last measured {prefix}; absent before the first time."))
+             f"Unix time at which the service last measured the {noun}; absent before the first time."))

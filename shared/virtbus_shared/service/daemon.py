@@ -73,8 +73,12 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        http = HttpEndpoint(self._settings.metrics_host_port, [self._runtime.metrics.registry, REGISTRY],
-                            self._not_ready, self._runtime.collector.render)
+        try:
+            http = HttpEndpoint(self._settings.metrics_host_port, [self._runtime.metrics.registry, REGISTRY],
+                                self._not_ready, self._runtime.collector.render)
+        except OSError as e:
+            raise SystemExit(f"cannot listen on {self._settings.metrics_address}: {e.strerror}; give this one another "
+                             "--metrics-address") from None
         await self._runtime.start()
         self._runtime.collector.start()
         await self._bus.start()

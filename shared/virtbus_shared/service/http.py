@@ -6,14 +6,14 @@ render what is in memory: no driver call, no broker call, no lock that a handler
 
 from __future__ import annotations
 
-import socket
 import gzip
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder, gzip_accepted
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _GZIP_LEVEL = 1  # a large page of much alike lines: more effort takes many time
 class Render(Protocol):
     """Gives the text of the objects' metrics; called in threads of the server."""
 
-    def __call__(self, *, openmetrics: bool) -> str: ...
+    def __call__(self, *, openmetrics: bool) -> str:
+        """All lines, without OpenMetrics' last one."""
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -48,6 +49,7 @@ class HttpEndpoint:
 
     def __init__(self, address: tuple[str, int], registries: Iterable[CollectorRegistry],
                  ready: Callable[[], str | None], objects: Render) -> None:
+        disable_created_metrics()  # as many series again, for times that a process' start time tells as well
         self._registry = _Union(registries)
         self._objects = objects
         self._ready = ready

@@ -64,7 +64,8 @@ class _Call:
 
     def wait(self, deadline: float) -> bytes:
         """The reply."""
-        if not self._answered.acquire(timeout=max(0.0, deadline - time.time()) + 1.0):
+        patience = max(0.0, deadline - time.time()) + 1.0
+        if not self._answered.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
             raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, "no reply before the deadline", domain=c.VIR_FROM_RPC)
         return self.result
 
@@ -133,7 +134,8 @@ class InProcessNode:
 
     def call(self, service: str, body: bytes, deadline: float) -> bytes:
         """Give a request envelope to a service; its reply envelope."""
-        runtime = self._runtimes.get(service) or self._service(service)
+        # Not straight from the dictionary after a fork: the thread that would answer stayed with the parent.
+        runtime = (self._pid == os.getpid() and self._runtimes.get(service)) or self._service(service)
         call = _Call(body, self._user)
         self._loop.call_soon_threadsafe(runtime.dispatcher.take, call)
         return call.wait(deadline)

@@ -87,7 +87,7 @@ METRICS = {m.name: m for m in (
     Declared("virtbus_driver_objects_stuck", Gauge, ("driver",),
              "Objects whose driver call has passed its deadline and has not returned."),
     Declared("virtbus_collector_success", Gauge, ("collector",),
-             "1 when the collector's last pass got figures of at least one object or had none to ask, and did not fail."),
+             "1 when the collector's last pass measured at least one object or had none to measure, and did not fail."),
     Declared("virtbus_collector_duration_seconds", Gauge, ("collector",),
              "Length of the collector's last pass, as the service sees it."),
     Declared("virtbus_collector_timestamp_seconds", Gauge, ("collector",),
@@ -122,7 +122,7 @@ class RouteMetrics:
 
     def started(self, sent: float) -> float:
         """A handler starts. ``sent`` is the Unix time in the message, 0 when it has none."""
-        if sent:
+        if sent > 0:  # not a number, which a sender may write too, would spoil the sum for ever
             self._owner.queue_wait.observe(max(0.0, time.time() - sent))
         return time.perf_counter()
 

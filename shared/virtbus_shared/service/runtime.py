@@ -35,7 +35,7 @@ GRACE = 10.0  # seconds that running handlers have when the service stops; witho
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a service package declares: its name, its handlers and the objects that it measures. Its drivers come from entry points."""
+    """What a service package declares: its name, its handlers, what it measures. Its drivers come from entry points."""
 
     name: str
     handlers: Handlers[Any]

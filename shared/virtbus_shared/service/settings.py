@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from virtbus_shared import __version__
+from virtbus_shared.bus.connection import parameters
 from virtbus_shared.bus.topology import check_node
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.snapshot import GROUPS
@@ -51,6 +52,15 @@ class Settings(BaseSettings):
             return check_node(value)
         except LibvirtError as e:
             raise ValueError(str(e)) from None
+
+    @field_validator("broker")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        try:
+            parameters(value, "")
+        except LibvirtError as e:
+            raise ValueError(str(e)) from None
+        return value
 
     @field_validator("metrics_address")
     @classmethod

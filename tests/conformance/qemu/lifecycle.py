@@ -140,8 +140,8 @@ def documents(r: Recorder, libvirt: ModuleType, conn: Any) -> None:
 
 def essence(xml: str) -> list[str]:
     """Whether a document is that of a running domain, and which definition it is."""
-    return [mark for mark in (" id='", "once", "twice", "<alias", "<seclabel", "<memballoon", "<emulator>")
-            if mark in xml]
+    return [mark for mark in ("<domain type='qemu' id=", "once", "twice", "<alias", "<seclabel", "<memballoon",
+                              "<emulator>") if mark in xml]
 
 
 def lists(r: Recorder, libvirt: ModuleType, conn: Any) -> None:

@@ -103,7 +103,8 @@ def interfaces(cards: Iterable[InterfaceShape], net: Path = Path("/sys/class/net
 
 
 def _traffic(folder: Path, way: str) -> Traffic:
-    return Traffic(*(int((folder / f"{way}_{what}").read_bytes()) for what in ("bytes", "packets", "errors", "dropped")))
+    values = (int((folder / f"{way}_{what}").read_bytes()) for what in ("bytes", "packets", "errors", "dropped"))
+    return Traffic(*values)
 
 
 # -- QEMU's part -----------------------------------------------------------------------------------------------------
