@@ -54,7 +54,7 @@ def run_story(screen: Screen, folder: Path, in_process: bool) -> int:
     elif (private := isolated([*story, "network"])) is not None:
         command = private
     else:
-        screen.warn("No private network namespace can be made here (that takes root, or user namespaces).")
+        screen.warn("No private network can be made here: it takes root, or user namespaces and /dev/net/tun.")
         screen.warn("This machine's own network is left alone: no virtual network, no interface in the guest, no ping.")
         command = [*story, "no-network"]
     # The private broker makes its folder where TMPDIR says: inside ours, it goes with ours.

@@ -116,6 +116,8 @@ class EventStream:
     def _next_page(self) -> bool:
         """Deliver one page of what was missed; True if it was the last."""
         page = self._fetch(limit=PAGE)
+        if self._closed.is_set():
+            return True
         events = [EventMessage.decode(body) for body in page.events]
         if page.gap:
             first = events[0].sequence if events else page.last + 1

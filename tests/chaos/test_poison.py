@@ -46,7 +46,8 @@ def random_body(source: random.Random) -> bytes:
         case 0:
             return source.randbytes(source.randrange(200))
         case 1:
-            return bytes(msgpack.packb(source.choice([None, 7, "text", [1, 2], {"id": 1}, {"v": 1}, {"v": 2, "id": "x"}])))
+            values = [None, 7, "text", [1, 2], {"id": 1}, {"v": 1}, {"v": 2, "id": "x"}]
+            return bytes(msgpack.packb(source.choice(values)))
         case _:
             body = bytearray(envelope())
             for _ in range(source.randrange(1, 5)):

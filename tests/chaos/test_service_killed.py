@@ -22,7 +22,9 @@ from tests.support.calls import (
     alive,
     calling,
     event_log,
+    fake_xml,
     guest_xml,
+    metric,
     new_id,
     new_node,
     qemu_pids,
@@ -236,6 +238,21 @@ def _deliver(raw: RawMessages, node: str, body: bytes) -> set[bytes]:
     raw.wait(lambda: all(ident in raw.replies for ident in idents), "a hundred replies")
     assert all(len(raw.replies[ident]) == 1 for ident in idents)
     return {raw.replies[ident][0] for ident in idents}
+
+
+def test_a_request_that_never_had_its_turn(node: Node, broker_url: str) -> None:
+    """What another's effect looks like is not taken for one's own: the outcome is what it would have been."""
+    with calling(broker_url, node.name, "test", "/default") as calls, raw_messages(broker_url) as raw:
+        runs = calls(api.CREATE_XML, xml=fake_xml("runs", "<fault operation='suspend' kind='hang'/>")).uuid
+        rests = calls(api.DEFINE_XML, xml=fake_xml("rests", "<fault operation='create' kind='hang'/>")).uuid
+        for row, uuid in ((api.SUSPEND, runs), (api.CREATE, rests)):
+            raw.publish(node.name, row.name, calls.request(row, {"uuid": uuid}).encode(), answered=False)
+        until(lambda: metric(node["domain"], "virtbus_rpc_in_flight") == 2, "both domains being busy")
+        waiting = [calls.start(api.CREATE_XML, xml=fake_xml("runs")), calls.start(api.DESTROY, uuid=rests)]
+        until(lambda: metric(node["domain"], "virtbus_rpc_in_flight") == 4, "the requests waiting")
+        kill_and_start(node["domain"])
+        errors = [future.exception() for future in waiting]
+    assert [getattr(error, "code", None) for error in errors] == [c.VIR_ERR_OPERATION_INVALID] * 2, errors
 
 
 def test_an_id_that_returns_with_another_request_is_refused(calls: NodeCalls) -> None:

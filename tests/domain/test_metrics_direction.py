@@ -15,7 +15,7 @@ SCRIPT = textwrap.dedent("""
     from virtbus_domain.drivers.qemu.tap import create_tap
     from virtbus_domain.statistics import InterfaceShape
     async def main():
-        tap = await create_tap("52:54:00:12:34:56", None)
+        tap = await create_tap("52:54:00:12:34:56", "br0")
         header = bytes(10)  # virtio's, before each frame
         for _ in range(100):
             os.write(tap.fd, header + b"\\xff" * 6 + bytes.fromhex("525400123456") + b"\\x88\\xb5" + bytes(986))
@@ -37,6 +37,8 @@ def test_direction(netns: NetworkNamespace) -> None:
     A card without a device on the host, or whose device is gone, has no counters at all.
     """
     netns.run(["sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"])
+    netns.run(["ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", "0"])
+    netns.run(["ip", "link", "set", "br0", "up"])
     found = json.loads(netns.run([sys.executable, "-W", "error", "-c", SCRIPT]))
     assert found.keys() == {"bridge", "direct"}
     sent = {"bytes": 100 * 1000, "packets": 100, "errors": 0, "drops": 0}

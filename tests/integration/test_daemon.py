@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.broker import PrivateBroker, rabbitmq_server
-from tests.support.calls import alive, calling, guest_xml, metric, new_node, qemu_pids, fake_xml, until
+from tests.support.calls import alive, calling, fake_xml, guest_xml, metric, new_node, qemu_pids, until
 from tests.support.components import require, require_program
 from tests.support.processes import Daemon, running_node
 from virtbus_shared import __version__

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.broker import PrivateBroker, rabbitmq_server
-from tests.support.calls import calling, event_log, guest_xml, lifecycle, new_node, fake_xml
+from tests.support.calls import calling, event_log, fake_xml, guest_xml, lifecycle, new_node
 from tests.support.components import require, require_program
 from tests.support.processes import running_node
 from virtbus_shared import constants as c

@@ -193,9 +193,9 @@ def test_a_bridge_carries_the_guests_packets(guest_image: GuestImage, tmp_path: 
                 with calling(url, node.name) as calls:
                     uuid = calls(api.CREATE_XML, xml=xml).uuid
                     serial.wait(guest.READY)
-                    netns.run(["ping", "-c", "2", "-W", "5", "192.0.2.2"])
+                    netns.run(["busybox", "ping", "-c", "2", "-W", "5", "192.0.2.2"])
                     node["domain"].kill()
-                    netns.run(["ping", "-c", "1", "-W", "5", "192.0.2.2"])
+                    netns.run(["busybox", "ping", "-c", "1", "-W", "5", "192.0.2.2"])
                     node["domain"].start()
                     tap = re.search(r"<target dev='([^']+)'/>", calls(api.GET_XML_DESC, uuid=uuid).xml)
                     assert tap is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.calls import calling, new_node, fake_xml
+from tests.support.calls import calling, fake_xml, new_node
 from tests.support.processes import running_node
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api

@@ -54,10 +54,10 @@ def script_names() -> list[str]:
     return sorted(path.stem for path in SCRIPTS.glob("*.py"))
 
 
-def run_script(name: str, library: Library, uri: str = "test:///default") -> dict[str, Any]:
+def run_script(name: str, library: Library, uri: str = "test:///default", folder: Path = SCRIPTS) -> dict[str, Any]:
     """Run a conformance script against a library at a URI: its steps and what each answered."""
     python = ORACLE_PYTHON if library == "libvirt" else sys.executable
-    arguments = (str(ROOT), str(SCRIPTS / f"{name}.py"), library, uri)
+    arguments = (str(ROOT), str(folder / f"{name}.py"), library, uri)
     steps = json.loads(run_python(python, RUNNER, *arguments))
     assert isinstance(steps, dict), f"{name} gave {steps!r}"
     return steps

@@ -132,26 +132,27 @@ async def resume(ctx: Ctx, params: api.DomainRef) -> Nothing:
 
 @handlers.reconciles(api.CREATE)
 def reconcile_create(ctx: Ctx, params: api.DomainFlags, entry: JournalEntry) -> api.Domain | None:
-    """Started if it runs now: the driver has just looked."""
-    del entry
+    """Started if it runs now, since the request came: the driver has just looked."""
     domain = find(ctx, params)
-    return domain.reference if domain.active else None
+    return domain.reference if domain.active and domain.started >= entry.received else None
 
 
 @handlers.reconciles(api.CREATE_XML)
 def reconcile_create_xml(ctx: Ctx, params: api.DomainXML, entry: JournalEntry) -> api.Domain | None:
-    """Started if the domain of the document runs now. A document without a UUID names its domain by its name."""
-    del entry
+    """Started if the domain of the document runs now, since the request came.
+
+    A document without a UUID names its domain by its name.
+    """
     domain = ctx.driver.domains.by_name(str(parse_domain(params.xml).name))
-    return domain.reference if domain is not None and domain.active else None
+    started = domain is not None and domain.active and domain.started >= entry.received
+    return domain.reference if domain is not None and started else None
 
 
 @handlers.reconciles(api.DESTROY)
 def reconcile_destroy(ctx: Ctx, params: api.DomainFlags, entry: JournalEntry) -> Nothing | None:
-    """Destroyed if it does not run now."""
-    del entry
+    """Destroyed if it does not run now, and ended since the request came."""
     domain = ctx.driver.domains.by_uuid(params.uuid)
-    return Nothing() if domain is None or not domain.active else None
+    return Nothing() if domain is None or (not domain.active and domain.changed >= entry.received) else None
 
 
 @handlers.reconciles(api.SUSPEND)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from virtbus_domain.driver import DomainDriver
@@ -202,12 +202,11 @@ class Domains(Collection[Subject, DomainStatistics, Whole]):
         """The connections as what they are."""
         return [driver for driver in self.connections.values() if isinstance(driver, DomainDriver)]
 
-    def subjects(self) -> list[Subject]:
+    def subjects(self) -> Iterator[Subject]:
         """All domains."""
-        found = [Subject(driver, domain, self._shape(domain)) for driver in self.drivers() for domain in driver.domains]
-        present = {subject.key for subject in found}
-        self._shapes = {uuid: kept for uuid, kept in self._shapes.items() if uuid in present}
-        return found
+        for driver in self.drivers():
+            for domain in tuple(driver.domains):
+                yield Subject(driver, domain, self._shape(domain))
 
     def _shape(self, domain: DomainObject) -> Shape:
         text = domain.live or domain.inactive or ""
@@ -218,6 +217,7 @@ class Domains(Collection[Subject, DomainStatistics, Whole]):
 
     def whole(self, subjects: Sequence[Subject]) -> Whole:
         """Domains, drivers and events."""
+        self._shapes = {s.key: self._shapes[s.key] for s in subjects}
         return Whole(subjects, sorted({driver.host.scheme for driver in self.drivers()}), self._events)
 
     async def measure(self, subject: Subject) -> DomainStatistics | None:

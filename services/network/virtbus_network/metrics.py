@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from virtbus_network.driver import NetworkDriver
@@ -115,13 +115,11 @@ class Networks(Collection[Subject, NetworkStatistics, Sequence[Subject]]):
         super().__init__(connections)
         self._shapes: dict[str, tuple[str, Shape]] = {}  # by UUID, with the document that it was read from
 
-    def subjects(self) -> list[Subject]:
+    def subjects(self) -> Iterator[Subject]:
         """All networks."""
-        found = [Subject(driver, network, self._shape(network)) for driver in self.connections.values()
-                 if isinstance(driver, NetworkDriver) for network in driver.networks]
-        present = {subject.key for subject in found}
-        self._shapes = {uuid: kept for uuid, kept in self._shapes.items() if uuid in present}
-        return found
+        for driver in tuple(self.connections.values()):
+            for network in tuple(driver.networks) if isinstance(driver, NetworkDriver) else ():
+                yield Subject(driver, network, self._shape(network))
 
     def _shape(self, network: NetworkObject) -> Shape:
         text = network.live or network.inactive or ""
@@ -132,6 +130,7 @@ class Networks(Collection[Subject, NetworkStatistics, Sequence[Subject]]):
 
     def whole(self, subjects: Sequence[Subject]) -> Sequence[Subject]:
         """All networks."""
+        self._shapes = {s.key: self._shapes[s.key] for s in subjects}
         return subjects
 
     async def measure(self, subject: Subject) -> NetworkStatistics | None:

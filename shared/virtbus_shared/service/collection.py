@@ -63,7 +63,7 @@ class Collection(ABC, Generic[T, S, A]):
 
     @abstractmethod
     def subjects(self) -> Iterable[T]:
-        """All objects of all connections."""
+        """All objects of all connections. The loop goes on between two of them: iterate over copies."""
 
     @abstractmethod
     def whole(self, subjects: Sequence[T]) -> A:

@@ -139,7 +139,7 @@ class Collector(Generic[T, S, A]):
         began = time.perf_counter()
         success, dropped = False, 0
         try:
-            subjects = self._take_in()
+            subjects = await self._take_in()
             asked = [s for s in subjects if self._is_due(s)]
             answers = await self._ask(asked)
             self._summary = Text((), ()).lines(self._totals, self._collection.whole(subjects), keep=False)
@@ -150,28 +150,33 @@ class Collector(Generic[T, S, A]):
         self._observer.collected(self._collection.name, success=success, seconds=time.perf_counter() - began,
                                  dropped=dropped)
 
-    def _take_in(self) -> list[T]:
+    async def _take_in(self) -> list[T]:
         """What is known of every object; objects that are gone are forgotten."""
         subjects: dict[str, T] = {}
-        for subject in self._collection.subjects():
+        for number, subject in enumerate(self._collection.subjects()):
+            if number % _CHUNK == 0:
+                await asyncio.sleep(0)
             # The same UUID on two connections would be the same series twice, which spoils the whole page.
-            subjects.setdefault(subject.key, subject)
+            if subject.key not in subjects:
+                subjects[subject.key] = subject
+                self._take_in_one(subject)
         for key in self._entries.keys() - subjects.keys():
             self._entries.pop(key).new_run(None)
-        for key, subject in subjects.items():
-            entry = self._entries.get(key)
-            if entry is None or entry.identity != subject.identity:
-                if entry is not None:
-                    entry.new_run(None)
-                entry = _Entry(self._collection.labels, subject.identity)
-            if entry.instance != subject.instance:
-                entry.new_run(subject.instance)
-            stamp = subject.stamp()
-            if stamp is None or stamp != entry.stamp or not entry.published.known:
-                entry.stamp = stamp
-                entry.publish(known=entry.text.lines(self._known, subject, keep=False))
-            self._entries[key] = entry
         return list(subjects.values())
+
+    def _take_in_one(self, subject: T) -> None:
+        entry = self._entries.get(subject.key)
+        if entry is None or entry.identity != subject.identity:
+            if entry is not None:
+                entry.new_run(None)
+            entry = _Entry(self._collection.labels, subject.identity)
+        if entry.instance != subject.instance:
+            entry.new_run(subject.instance)
+        stamp = subject.stamp()
+        if stamp is None or stamp != entry.stamp or not entry.published.known:
+            entry.stamp = stamp
+            entry.publish(known=entry.text.lines(self._known, subject, keep=False))
+        self._entries[subject.key] = entry
 
     def _is_due(self, subject: T) -> bool:
         entry = self._entries[subject.key]

@@ -134,7 +134,7 @@ class Dispatcher:
     def _refuse(self, delivery: Delivery, request: Request, metrics: RouteMetrics, error: LibvirtError) -> None:
         denied = error.code in (c.VIR_ERR_OPERATION_DENIED, c.VIR_ERR_ACCESS_DENIED, c.VIR_ERR_AUTH_FAILED)
         outcome = "expired" if isinstance(error, _ExpiredError) else "denied" if denied else "error"
-        metrics.ended(outcome, error.code)
+        metrics.ended(outcome, error.code if outcome == "error" else 0)
         delivery.reply_and_ack(encode_error(request.id, error))
 
     def _answer(self, answer: Callable[[Context[Any], Any], Any], context: Context[Any], params: Params,

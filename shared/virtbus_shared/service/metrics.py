@@ -50,7 +50,7 @@ METRICS = {m.name: m for m in (
     Declared("virtbus_rpc_requests_total", Counter, ("method", "outcome"),
              "Requests taken by the service since it started, by what became of them."),
     Declared("virtbus_rpc_errors_total", Counter, ("method", "code"),
-             "Requests that ended with an error since the service started, by the public error code."),
+             "Requests with the outcome error since the service started, by the public error code."),
     Declared("virtbus_rpc_duration_seconds", Histogram, ("method",),
              "Handler start to result ready, as the service sees it."),
     Declared("virtbus_rpc_queue_wait_seconds", Histogram, (),

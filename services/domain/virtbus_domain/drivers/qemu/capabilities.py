@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
-
 from virtbus_domain.drivers.qemu import kvm
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.monitor import Monitor, listen
 from virtbus_domain.drivers.qemu.process import launch
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 PROBE_TIMEOUT = 30.0  # seconds; a cold page cache on a busy disk can take several
 _ARCHITECTURES = {"i386": "i686", "arm": "armv7l"}  # QEMU's name -> libvirt's, where they differ

@@ -11,10 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml_lines import Raw
-
 from virtbus_domain.drivers.qemu.arguments import Arguments, unsupported
 from virtbus_domain.drivers.qemu.capabilities import Machine, QemuCapabilities
 from virtbus_domain.drivers.qemu.devices import I440FX, Q35, DeviceBuilder, Platform
@@ -23,6 +19,9 @@ from virtbus_domain.drivers.qemu.supported import check_supported, raw_attribute
 from virtbus_domain.xml.disk import Disk
 from virtbus_domain.xml.domain import Devices, Domain, Os
 from virtbus_domain.xml.interface import Interface
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.xml_lines import Raw
 
 _SANDBOX = {"obsolete": "deny", "elevateprivileges": "deny", "spawn": "deny", "resourcecontrol": "deny"}
 _TRANSLATION_BUFFER = 32  # MiB; with QEMU's own choice one emulated guest grows to 700 MiB

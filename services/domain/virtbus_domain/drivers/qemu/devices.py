@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml_lines import Element, Raw
-
 from virtbus_domain.drivers.qemu.arguments import Arguments, Json, Null, unsupported
 from virtbus_domain.drivers.qemu.names import controller_name, disk_name, numbered
 from virtbus_domain.drivers.qemu.supported import raw_address, raw_attributes
@@ -22,6 +18,9 @@ from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.disk import Disk, DiskDriver
 from virtbus_domain.xml.domain import Devices
 from virtbus_domain.xml.interface import Interface
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.xml_lines import Element, Raw
 
 _PATH = "/domain/devices"
 _FORMATS = ("raw", "qcow2")

@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from virtbus_shared import constants as c
-
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.monitor import COMMAND_TIMEOUT, Monitor
 from virtbus_domain.drivers.qemu.process import QemuProcess
 from virtbus_domain.moves import Move
+from virtbus_shared import constants as c
 
 RECONNECT_TIMEOUT = 5.0  # seconds for QEMU to greet on a monitor that we connect to again
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, QMPError, Runstate, StateError
 from qemu.qmp.message import Message
+
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 

@@ -18,11 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from socket import socket
 
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
-
 from virtbus_domain.drivers.qemu import monitor as qmp
 from virtbus_domain.drivers.qemu.discovery import FoundGuest, GuestPaths, start_time, stat_fields
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 TERM_GRACE = 10.0  # seconds from SIGTERM to SIGKILL: libvirt's
 KILL_GRACE = 5.0  # seconds from SIGKILL to giving up; only a process stuck inside the kernel needs more
@@ -96,17 +95,18 @@ class QemuProcess:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    async def terminate(self, *, grace: float = TERM_GRACE, force: bool = True) -> None:
-        """End the process: SIGTERM, with which QEMU flushes its disks, and SIGKILL ``grace`` seconds later.
+    async def terminate(self, *, grace: float = TERM_GRACE, force: bool = True) -> bool:
+        """End the process: SIGTERM, with which QEMU flushes its disks, and SIGKILL ``grace`` seconds later; whether
+        SIGTERM was enough.
 
         Without ``force`` there is no SIGKILL, and a process that is still there is a ``LibvirtError``
         (``VIR_ERR_SYSTEM_ERROR``, as libvirt's).
         """
         self.send_signal(signal.SIGTERM)
         if await self.exits_within(grace):
-            return
+            return True
         if force and await self.kill():
-            return
+            return False
         name = "SIGKILL" if force else "SIGTERM"
         detail = f"Failed to terminate process {self.pid} with {name}: {os.strerror(errno.EBUSY)}"
         raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR, detail, int1=errno.EBUSY)

@@ -7,8 +7,6 @@ supported when the builder reads it and its field is added here.
 
 from __future__ import annotations
 
-from virtbus_shared.service.xml_lines import PLANS, Element, Raw, Rest
-
 from virtbus_domain.drivers.qemu.arguments import unsupported
 from virtbus_domain.xml.address import DriveAddress, PciAddress
 from virtbus_domain.xml.chardev import Chardev, ChardevSource, ChardevTarget
@@ -16,6 +14,7 @@ from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.disk import Disk, DiskDriver, DiskSource
 from virtbus_domain.xml.domain import Clock, Devices, Domain, Features, Os
 from virtbus_domain.xml.interface import Interface, InterfaceSource
+from virtbus_shared.service.xml_lines import PLANS, Element, Raw, Rest
 
 SUPPORTED: dict[type[Element], frozenset[str]] = {
     Domain: frozenset({

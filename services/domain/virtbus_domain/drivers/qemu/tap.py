@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
