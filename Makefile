@@ -6,7 +6,7 @@ ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test conformance check bench clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +21,10 @@ demo: setup ## Boot a real guest, driven through RabbitMQ, and shut it down (und
 test: setup ## Run the tests against a real RabbitMQ and real QEMU
 	@$(VENV_PYTHON) -m deploy.packages test
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+conformance: setup ## Give the same scripts to libvirt itself and to virtbus, and compare the answers
+	@$(VENV_PYTHON) -m deploy.packages test
+	@$(VENV_PYTHON) -m pytest tests/conformance $(ARGS)
 
 check: setup ## Lint, types, import contracts, and each distribution alone
 	@$(VENV_PYTHON) -m deploy.check

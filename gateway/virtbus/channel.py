@@ -77,8 +77,12 @@ class Channel(ABC):
     def __init__(self, uri: ConnectionURI, read_only: bool, leave: Callable[[], None]) -> None:
         self.uri = uri
         self.read_only = read_only
-        self.timeout = _timeout(uri)  # seconds
         self.close: Callable[[], object] = weakref.finalize(self, leave)
+        try:
+            self.timeout = _timeout(uri)  # seconds
+        except BaseException:
+            self.close()  # a door that nobody leaves keeps its node, with its state, for ever
+            raise
 
     def call(self, row: Procedure[P, R], params: P) -> R:
         """Make one call and wait for its result. Raises ``LibvirtError``, whoever found the fault."""

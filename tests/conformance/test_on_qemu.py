@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parent / "qemu"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_same_life_on_qemu(broker_url: str, tmp_path: Path) -> None:
     """Each change of state from each state, documents, filters and the order of events are libvirt's."""
     require_program("qemu-system-x86_64")

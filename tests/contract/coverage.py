@@ -14,7 +14,8 @@ from tests.support.processes import Daemon, DaemonError
 from virtbus_shared.api import TABLE
 from virtbus_shared.service.metrics import RouteMetrics
 
-_COUNT = re.compile(r'^virtbus_rpc_requests_total\{(?=.*outcome="(ok|error)").*method="([^"]+)".*\} (\S+)$', re.MULTILINE)
+_COUNT = re.compile(r'^virtbus_rpc_requests_total\{(?=.*outcome="(ok|error)").*method="([^"]+)".*\} (\S+)$',
+                    re.MULTILINE)
 
 called: set[str] = set()
 whole = False  # whether this session runs the whole suite

@@ -112,7 +112,7 @@ def test_autostart_is_kept_and_given_back(node: Local) -> None:
 
 
 @pytest.mark.parametrize(("xml", "code"), [
-    ("", c.VIR_ERR_XML_DETAIL), ("<domain", c.VIR_ERR_XML_DETAIL), ("<domain/>", c.VIR_ERR_XML_ERROR),
+    ("", c.VIR_ERR_XML_DETAIL), ("<domain", c.VIR_ERR_XML_DETAIL), ("<domain/>", c.VIR_ERR_NO_NAME),
     ("<network/>", c.VIR_ERR_XML_ERROR), ("nonsense", c.VIR_ERR_XML_DETAIL),
     ("<!DOCTYPE d [<!ENTITY a 'b'>]><domain type='test'><name>&a;</name></domain>", None),
     (domain_xml("x").replace("<name>x</name>", ""), None),

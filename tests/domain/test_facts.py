@@ -30,7 +30,7 @@ def test_the_default_domain_is_libvirts(node: Local) -> None:
     """The facts that every test written against test:///default relies on."""
     info = node(api.GET_INFO, uuid=TEST_UUID)
     assert (info.state, info.max_memory, info.memory, info.vcpus) == (c.VIR_DOMAIN_RUNNING, 8388608, 2097152, 2)
-    assert node(api.GET_OS_TYPE, uuid=TEST_UUID).value == "hvm"
+    assert node(api.GET_OS_TYPE, uuid=TEST_UUID).value == "linux"
     assert node(api.GET_MAX_MEMORY, uuid=TEST_UUID).value == 8388608
     assert node(api.IS_ACTIVE, uuid=TEST_UUID).value
     assert node(api.IS_PERSISTENT, uuid=TEST_UUID).value

@@ -84,7 +84,8 @@ def test_a_transient_guest_that_crashes_is_gone(node: Local) -> None:
 def test_a_fault_in_another_operation_does_nothing(node: Local) -> None:
     """Faults are exact."""
     node.define(fault("resume", "fail"))
-    for row in (api.CREATE, api.SUSPEND, api.DESTROY):
+    others: tuple[AnyProcedure, ...] = (api.CREATE, api.SUSPEND, api.DESTROY)
+    for row in others:
         node(row, uuid=UUID)
 
 

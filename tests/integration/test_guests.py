@@ -99,9 +99,9 @@ def test_boot_and_acpi_shutdown(calls: NodeCalls, log: EventLog, guest_image: Gu
                                  (c.VIR_DOMAIN_EVENT_STOPPED, c.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)]
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["quiet", "service killed"])
+@pytest.mark.parametrize("killed", ["not at all", "while the guest halts", "before the guest halts"])
 def test_reboot_starts_the_same_qemu_again(node: Node, calls: NodeCalls, log: EventLog, guest_image: GuestImage,
-                                           tmp_path: Path, killed: bool) -> None:
+                                           tmp_path: Path, killed: str) -> None:
     """A reboot boots the guest twice in one QEMU, also when the service dies between power button and halt."""
     serial = Serial(tmp_path / "serial.log")
     uuid = calls(api.DEFINE_XML, xml=linux_xml(guest_image, "linux", serial.path)).uuid
@@ -109,9 +109,14 @@ def test_reboot_starts_the_same_qemu_again(node: Node, calls: NodeCalls, log: Ev
     serial.wait(guest.READY)
     pids = qemu_pids(node["domain"])
     calls(api.REBOOT, uuid=uuid)
-    if killed:
+    if killed != "not at all":
+        if killed == "before the guest halts":
+            os.kill(pids[uuid][0], signal.SIGSTOP)
         node["domain"].kill()
+        if killed == "while the guest halts":
+            serial.wait(guest.POWER_BUTTON)
         node["domain"].start()
+        os.kill(pids[uuid][0], signal.SIGCONT)
     serial.wait(guest.READY, times=2)
     assert serial.text().count(guest.POWER_BUTTON) == 1
     assert qemu_pids(node["domain"]) == pids

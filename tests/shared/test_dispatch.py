@@ -1,4 +1,4 @@
-"""Whatever is delivered, the dispatcher answers or rejects it, and answers the next one too; and no change runs twice."""
+"""Whatever is delivered, the dispatcher answers or rejects it, and answers the next one too; no change runs twice."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.support.service import Arrival, Requests, domain_xml, error_of, running, until
 from virtbus_domain.drivers.test import TestDriver
 from virtbus_domain.moves import Move
 from virtbus_domain.object import DomainObject
-
-from tests.support.service import Arrival, Requests, domain_xml, error_of, running, until
 from virtbus_shared import constants as c
 from virtbus_shared.api import TABLE, common
 from virtbus_shared.api import domain as api
 from virtbus_shared.envelope import MAX_BODY, Request, decode_reply
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.procedure import AnyProcedure
 from virtbus_shared.service import dispatch
 
 UUID = "aaaaaaaa-0000-4000-8000-00000000000{}"
@@ -127,7 +128,7 @@ def test_an_unknown_procedure_is_not_supported(tmp_path: Path) -> None:
     ({"uuid": UUID.format(1), "name": ["x"]}, "parameter 'name': Input should be a valid string"),
     ({"uuid": UUID.format(1), "name": "x" * 2000}, "parameter 'name': String should have at most 1024 characters"),
 ])
-def test_wrong_parameters_are_named(tmp_path: Path, args: dict[str, object], complaint: str) -> None:
+def test_wrong_parameters_are_named(tmp_path: Path, args: dict[str, Any], complaint: str) -> None:
     """The error says which parameter of which call is wrong, and the journal never sees it."""
     async def scenario(node: Requests) -> None:
         error = await node.error(api.CREATE, request_id="r", **args)
@@ -359,7 +360,8 @@ def test_a_hung_object_harms_nobody_else(tmp_path: Path) -> None:
         await until(lambda: count(node, "virtbus_rpc_in_flight") == 1, "the hung handler")
         assert {d.name for d in (await node(api.LIST_ALL)).domains} == {"test", "hung", "fine"}
         assert "<name>hung</name>" in (await node(api.GET_XML_DESC, uuid=UUID.format(1))).xml
-        for row in (api.CREATE, api.SUSPEND, api.RESUME, api.DESTROY, api.UNDEFINE):
+        others: tuple[AnyProcedure, ...] = (api.CREATE, api.SUSPEND, api.RESUME, api.DESTROY, api.UNDEFINE)
+        for row in others:
             await node(row, uuid=UUID.format(2))
         error = await node.error(api.DESTROY, uuid=UUID.format(1), within=0.05)
         assert (error.code, error.domain) == (c.VIR_ERR_OPERATION_TIMEOUT, c.VIR_FROM_TEST)
@@ -455,7 +457,7 @@ def test_memory_and_store_never_differ(tmp_path: Path, steps: list[tuple[Any, in
     async def scenario(node: Requests) -> None:
         arrivals = []
         for row, which in steps:
-            args: dict[str, object] = {"uuid": UUID.format(which)}
+            args: dict[str, Any] = {"uuid": UUID.format(which)}
             if row in (api.DEFINE_XML, api.CREATE_XML):
                 args = {"xml": domain_xml(f"d{which}", UUID.format(which))}
             elif row is api.SET_AUTOSTART:

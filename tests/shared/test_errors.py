@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtbus_shared import constants as c
-from virtbus_shared.errors import MESSAGES, LibvirtError, bare_error, check_flags, invalid_arg, message_template, no_support
+from virtbus_shared.errors import (
+    MESSAGES,
+    LibvirtError,
+    bare_error,
+    check_flags,
+    invalid_arg,
+    message_template,
+    no_support,
+)
 
 CODES = sorted(v for k, v in vars(c).items() if k.startswith(("VIR_ERR_", "VIR_WAR_")) and isinstance(v, int)
                and k not in ("VIR_ERR_OK", "VIR_ERR_NONE", "VIR_ERR_WARNING", "VIR_ERR_ERROR", "VIR_ERR_NUMBER_LAST"))

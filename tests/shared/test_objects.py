@@ -132,7 +132,7 @@ class Thing:
 
 
 def test_a_registry_finds_by_name_and_uuid_in_order() -> None:
-    """What was added is found both ways and listed in the order in which it came; what was removed is gone both ways."""
+    """What was added is found both ways and listed in the order in which it came; what was removed is gone."""
     registry: Registry[Thing] = Registry()
     things = [Thing(f"имя-{n}", f"u{9 - n}") for n in range(5)]
     for thing in things:

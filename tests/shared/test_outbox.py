@@ -50,6 +50,11 @@ def test_events_are_numbered_and_published_in_order(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def last(heard: list[int], number: int) -> int:
+    """Where a number was heard last."""
+    return max(i for i, n in enumerate(heard) if n == number)
+
+
 def test_what_was_not_taken_is_published_again_with_all_that_follows(tmp_path: Path) -> None:
     """A broker that refuses event 3 and then everything for a while: the numbers that arrive never end before a gap."""
     heard: list[int] = []
@@ -73,11 +78,11 @@ def test_what_was_not_taken_is_published_again_with_all_that_follows(tmp_path: P
     assert heard[-1] == 6
     for number in range(1, 6):
         # Whoever believes the last that was said believes the truth: the newest comes last, after each of the others.
-        assert max(i for i, n in enumerate(heard) if n == number) < max(i for i, n in enumerate(heard) if n == number + 1)
+        assert last(heard, number) < last(heard, number + 1)
 
 
 def test_unpublished_events_are_counted_and_outlive_the_service(tmp_path: Path) -> None:
-    """While nobody takes events all of them count as waiting; the next run publishes them in order, numbers unbroken."""
+    """While nobody takes events all of them count as waiting; the next run publishes them in order."""
     async def nobody(event: EventMessage) -> None:
         raise ConnectionError("no broker")
 

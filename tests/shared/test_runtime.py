@@ -35,11 +35,11 @@ async def nobody(event: EventMessage) -> None:
     del event
 
 
-# -- nothing is half-written -------------------------------------------------------------------------------------------
+# -- nothing is half-written ------------------------------------------------------------------------------------------
 
 
 def test_a_killed_service_leaves_nothing_by_halves(tmp_path: Path) -> None:
-    """kill -9 while eight callers define and remove: what was promised is there, and object, event and journal agree."""
+    """kill -9 while eight callers define and remove: what was promised is there; object, event and journal agree."""
     for attempt in range(3):
         folder = tmp_path / str(attempt)
         with subprocess.Popen([sys.executable, "-m", "tests.support.defining", str(folder)],
@@ -69,7 +69,7 @@ def test_a_killed_service_leaves_nothing_by_halves(tmp_path: Path) -> None:
         asyncio.run(restart(folder, there))
 
 
-# -- a crash between the beginning and the end of a request -------------------------------------------------------------
+# -- a crash between the beginning and the end of a request -----------------------------------------------------------
 
 
 def interrupted(tmp_path: Path, before: Step, row: AnyProcedure, after: Callable[[Requests, bytes], Awaitable[None]], *,
@@ -96,7 +96,7 @@ async def _nothing(node: Requests) -> None:
 
 
 def test_a_request_without_effect_may_run_after_the_crash(tmp_path: Path) -> None:
-    """The domain does not run: the request had no effect, is not claimed to be running, and runs once when it returns."""
+    """The domain does not run: the request had no effect, is not claimed to be running, and runs when it returns."""
     async def after(node: Requests, body: bytes) -> None:
         assert (await node(OUTCOME, id="r")).state == "unknown"
         await node(api.DEFINE_XML, xml=domain_xml("x", UUID.format(1)))  # it hangs no more
@@ -200,7 +200,7 @@ def test_a_request_of_a_connection_that_is_no_more_is_settled(tmp_path: Path) ->
     asyncio.run(both())
 
 
-# -- start and stop ----------------------------------------------------------------------------------------------------
+# -- start and stop ---------------------------------------------------------------------------------------------------
 
 
 def test_a_stop_lets_running_work_end_and_abandons_what_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

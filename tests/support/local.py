@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from virtbus_shared.api import domain as api
 from virtbus_shared.envelope import EventMessage, Request, decode_reply
@@ -34,13 +34,13 @@ class Local:
         self._events.put(EventMessage.decode(body))
 
     def __call__(self, row: Procedure[P, R], *, read_only: bool = False, within: float = PATIENCE,
-                 **args: object) -> R:
+                 **args: Any) -> R:
         """Make a call. Raises ``LibvirtError``."""
         request = Request(uuid.uuid4().hex, row.name, time.time() + within, args, "test", "/default", read_only)
         return row.result.model_validate(decode_reply(self.node.call(row.service, request.encode(), request.deadline)))
 
     def error(self, row: Procedure[P, R], *, read_only: bool = False, within: float = PATIENCE,
-              **args: object) -> LibvirtError:
+              **args: Any) -> LibvirtError:
         """The error of a call that must fail."""
         try:
             result = self(row, read_only=read_only, within=within, **args)

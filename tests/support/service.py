@@ -15,10 +15,9 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from virtbus_domain.service import SERVICE
-
 from virtbus_shared.envelope import EventMessage, Request, decode_reply
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import Params, Procedure, Result
@@ -84,7 +83,7 @@ class Requests:
         self.published = published  # what the outbox handed out, in order
 
     def request(self, row: Procedure[P, R], *, request_id: str = "", within: float = PATIENCE, read_only: bool = False,
-                **args: object) -> Request:
+                **args: Any) -> Request:
         """An envelope of this connection; ``within`` seconds from now it is late."""
         return Request(request_id or uuid.uuid4().hex, row.name, time.time() + within, args, "test", "/default",
                        read_only, sent=time.time())
@@ -96,19 +95,19 @@ class Requests:
         return arrival
 
     def start(self, row: Procedure[P, R], *, request_id: str = "", within: float = PATIENCE,
-              **args: object) -> Arrival:
+              **args: Any) -> Arrival:
         """Hand over a request; nobody waits for the reply yet."""
         return self.take(self.request(row, request_id=request_id, within=within, **args).encode())
 
     async def __call__(self, row: Procedure[P, R], *, request_id: str = "", within: float = PATIENCE,
-                       read_only: bool = False, **args: object) -> R:
+                       read_only: bool = False, **args: Any) -> R:
         """Make a call and wait. Raises ``LibvirtError``."""
         arrival = self.take(self.request(row, request_id=request_id, within=within, read_only=read_only,
                                          **args).encode())
         return row.result.model_validate(decode_reply(await arrival.settled()))
 
     async def error(self, row: Procedure[P, R], *, request_id: str = "", within: float = PATIENCE,
-                    read_only: bool = False, **args: object) -> LibvirtError:
+                    read_only: bool = False, **args: Any) -> LibvirtError:
         """The error of a call that must fail."""
         try:
             result = await self(row, request_id=request_id, within=within, read_only=read_only, **args)

@@ -52,18 +52,19 @@ async def define_xml(ctx: Ctx, params: api.DomainXML) -> api.Domain:
 
 
 def _define(ctx: Ctx, domain: DomainObject, model: Domain) -> None:
-    before = domain.inactive, domain.facts, domain.updated
+    before = domain.inactive, domain.facts, domain.defined, domain.updated
 
     def undo() -> None:
-        domain.inactive, domain.facts, domain.updated = before
+        domain.inactive, domain.facts, domain.defined, domain.updated = before
 
     ctx.change.undo(undo)
     detail = c.VIR_DOMAIN_EVENT_DEFINED_UPDATED if domain.persistent else c.VIR_DOMAIN_EVENT_DEFINED_ADDED
     domain.inactive = format_domain(model, live=False, secure=True)
+    domain.defined = ctx.driver.facts(model)
     if domain.active:
         domain.updated = True
     else:
-        domain.facts = ctx.driver.facts(model)
+        domain.facts = domain.defined
     emit(ctx.change, domain, c.VIR_DOMAIN_EVENT_DEFINED, detail)
     ctx.change.put(KIND, domain.uuid, domain.record())
 

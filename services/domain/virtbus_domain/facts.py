@@ -5,7 +5,6 @@ from __future__ import annotations
 from virtbus_domain.handlers import Ctx, find, handlers
 from virtbus_domain.lookup import LIST_FLAGS, matching
 from virtbus_domain.object import DomainObject
-from virtbus_domain.xml import parse_domain
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
 from virtbus_shared.api.common import Document, Flag, Number, String
@@ -93,8 +92,7 @@ def get_vcpus_flags(ctx: Ctx, params: api.VcpusFlags) -> Number:
         raise ctx.driver.invalid("domain is not running", c.VIR_FROM_DOMAIN)
     if flags & c.VIR_DOMAIN_AFFECT_CONFIG and not domain.persistent:
         raise ctx.driver.invalid("transient domains do not have any persistent config", c.VIR_FROM_DOMAIN)
-    of_definition = flags & c.VIR_DOMAIN_AFFECT_CONFIG and domain.updated and domain.inactive is not None
-    facts = ctx.driver.facts(parse_domain(domain.inactive)) if of_definition and domain.inactive else domain.facts
+    facts = domain.defined if flags & c.VIR_DOMAIN_AFFECT_CONFIG else domain.facts
     return Number(value=facts.max_vcpus if flags & c.VIR_DOMAIN_VCPU_MAXIMUM else facts.vcpus)
 
 

@@ -41,6 +41,7 @@ def apply(change: Change, domains: Registry[DomainObject], domain: DomainObject,
     domain.state, domain.reason, domain.changed = move.state, move.reason, time.time()
     if move.state in INACTIVE and domain.active:
         domain.id, domain.live, domain.started, domain.updated = -1, None, 0.0, False
+        domain.facts = domain.defined
     for event, detail in move.events:
         emit(change, domain, event, detail)
     if domain.active or domain.persistent:

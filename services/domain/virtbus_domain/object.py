@@ -36,13 +36,14 @@ def identity(model: Domain) -> tuple[str, str]:
 class DomainObject:
     """One domain. ``inactive`` is its definition, None for a transient one; ``live`` describes the running one."""
 
-    __slots__ = ("autostart", "changed", "crashes", "facts", "id", "inactive", "live", "name", "reason", "started",
-                 "state", "turns", "updated", "uuid")
+    __slots__ = ("autostart", "changed", "crashes", "defined", "facts", "id", "inactive", "live", "name", "reason",
+                 "started", "state", "turns", "updated", "uuid")
 
     def __init__(self, name: str, uuid: str, facts: Facts) -> None:
         self.name = name
         self.uuid = uuid
-        self.facts = facts
+        self.facts = facts  # of the running instance, or of the definition while there is none
+        self.defined = facts  # of the definition
         self.id = -1
         self.state = c.VIR_DOMAIN_SHUTOFF
         self.reason = 0
@@ -77,12 +78,14 @@ class DomainObject:
             "live": self.live, "autostart": self.autostart, "updated": self.updated, "started": self.started,
             "changed": self.changed,
             "facts": [getattr(self.facts, slot) for slot in Facts.__slots__],
+            "defined": [getattr(self.defined, slot) for slot in Facts.__slots__],
         }
 
     @classmethod
     def from_record(cls, uuid: str, record: Record) -> DomainObject:
         """The domain that the store kept; whether it really runs is for its driver to find out."""
         domain = cls(record["name"], uuid, Facts(*record["facts"]))
+        domain.defined = Facts(*record["defined"])
         for key in ("id", "state", "reason", "inactive", "live", "autostart", "updated", "started", "changed"):
             setattr(domain, key, record[key])
         return domain

@@ -117,8 +117,8 @@ class Networks(Collection[Subject, NetworkStatistics, Sequence[Subject]]):
 
     def subjects(self) -> Iterator[Subject]:
         """All networks."""
-        for driver in tuple(self.connections.values()):
-            for network in tuple(driver.networks) if isinstance(driver, NetworkDriver) else ():
+        for driver in [d for d in self.connections.values() if isinstance(d, NetworkDriver)]:
+            for network in tuple(driver.networks):
                 yield Subject(driver, network, self._shape(network))
 
     def _shape(self, network: NetworkObject) -> Shape:

@@ -49,7 +49,7 @@ class HttpEndpoint:
 
     def __init__(self, address: tuple[str, int], registries: Iterable[CollectorRegistry],
                  ready: Callable[[], str | None], objects: Render) -> None:
-        disable_created_metrics()  # as many series again, for times that a process' start time tells as well
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # as many series again, for times that a process' start time tells as well
         self._registry = _Union(registries)
         self._objects = objects
         self._ready = ready

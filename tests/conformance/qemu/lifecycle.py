@@ -27,6 +27,8 @@ STATES = {"shutoff": (), "running": ("create",), "paused": ("create", "suspend")
           "transient": ("create", "undefine"), "destroyed": ("create", "destroy")}
 KINDS = ("ACTIVE", "INACTIVE", "PERSISTENT", "TRANSIENT", "RUNNING", "PAUSED", "SHUTOFF", "OTHER", "AUTOSTART",
          "NO_AUTOSTART", "MANAGEDSAVE", "NO_MANAGEDSAVE", "HAS_SNAPSHOT", "NO_SNAPSHOT")
+# What tells a running domain's document from a definition, and one definition from the other.
+MARKS = ("<domain type='qemu' id=", "once", "twice", "<emulator>", "<alias", "<seclabel", "<memballoon")
 Events = list[tuple[Any, ...]]
 
 
@@ -127,9 +129,12 @@ def documents(r: Recorder, libvirt: ModuleType, conn: Any) -> None:
         r.call(dom, "isUpdated")
         conn.defineXML(XML.replace("once", "twice"))
         r.call(dom, "isUpdated", label="isUpdated after defineXML")
-        for name in ("INACTIVE", "SECURE", "MIGRATABLE", "UPDATE_CPU"):
-            r.call(dom, "XMLDesc", getattr(libvirt, f"VIR_DOMAIN_XML_{name}"), label=f"XMLDesc {name}", keep=essence)
-        r.call(dom, "XMLDesc", keep=essence)
+        for name in (None, "INACTIVE", "SECURE", "MIGRATABLE", "UPDATE_CPU"):
+            label = f"XMLDesc {name}"
+            xml = r.call(dom, "XMLDesc", getattr(libvirt, f"VIR_DOMAIN_XML_{name}") if name else 0, label=label,
+                         keep=not_empty)
+            for mark in MARKS:
+                r.note(f"{label}, {mark}", xml is not None and mark in xml)
         r.call(dom, "XMLDesc", 1 << 29)
         for method in ("OSType", "maxMemory", "name", "UUIDString"):
             r.call(dom, method)
@@ -138,10 +143,9 @@ def documents(r: Recorder, libvirt: ModuleType, conn: Any) -> None:
         r.call(dom, "state", 1 << 29)
 
 
-def essence(xml: str) -> list[str]:
-    """Whether a document is that of a running domain, and which definition it is."""
-    return [mark for mark in ("<domain type='qemu' id=", "once", "twice", "<alias", "<seclabel", "<memballoon",
-                              "<emulator>") if mark in xml]
+def not_empty(text: str) -> bool:
+    """A document is compared by its marks."""
+    return len(text) > 0
 
 
 def lists(r: Recorder, libvirt: ModuleType, conn: Any) -> None:

@@ -151,7 +151,7 @@ class TestDriver(DomainDriver):
 
     def cpu_time(self, domain: DomainObject) -> int:
         """As if one CPU had been busy ever since the start."""
-        return int((time.time() - domain.started) * 1e9) if domain.active else 0
+        return int(max(0.0, time.time() - domain.started) * 1e9) if domain.active else 0
 
     async def statistics(self, domain: DomainObject, shape: Shape) -> DomainStatistics:
         """The model of ``test_model``, unless the domain asks for a fault."""
