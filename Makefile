@@ -9,7 +9,7 @@ VENV_PYTHON := .venv/bin/python
 .PHONY: help setup demo test conformance check bench clean
 
 help: ## What there is
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## Make .venv with every distribution of virtbus at pinned versions (Python 3.11 or later, and pip)
 	@$(PYTHON) -m deploy.setup

@@ -34,10 +34,17 @@ def node(broker_url: str, tmp_path: Path) -> Iterator[Node]:
     """A domain service; guests that are left over when the test ends are ended."""
     require_program("qemu-system-x86_64")
     with running_node(node=new_node(), broker=broker_url, folder=tmp_path, services=("domain",)) as running:
-        yield running
-        for pids in qemu_pids(running["domain"]).values():
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
+        try:
+            yield running
+        finally:
+            end_guests(running)
+
+
+def end_guests(node: Node) -> None:
+    """End what a test left running."""
+    for pids in qemu_pids(node["domain"]).values():
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -195,18 +202,21 @@ def test_a_bridge_carries_the_guests_packets(guest_image: GuestImage, tmp_path: 
         url = broker.url()
         try:
             with running_node(node=new_node(), broker=url, folder=tmp_path, services=("domain",)) as node:
-                with calling(url, node.name) as calls:
-                    uuid = calls(api.CREATE_XML, xml=xml).uuid
-                    serial.wait(guest.READY)
-                    netns.run(["busybox", "ping", "-c", "2", "-W", "5", "192.0.2.2"])
-                    node["domain"].kill()
-                    netns.run(["busybox", "ping", "-c", "1", "-W", "5", "192.0.2.2"])
-                    node["domain"].start()
-                    tap = re.search(r"<target dev='([^']+)'/>", calls(api.GET_XML_DESC, uuid=uuid).xml)
-                    assert tap is not None
-                    assert f"{tap[1]}:" in netns.run(["ip", "link", "show", "master", "vb-test0"])
-                    calls(api.DESTROY, uuid=uuid)
-                    assert tap[1] not in netns.run(["ip", "link", "show"])
+                try:
+                    with calling(url, node.name) as calls:
+                        uuid = calls(api.CREATE_XML, xml=xml).uuid
+                        serial.wait(guest.READY)
+                        netns.run(["busybox", "ping", "-c", "2", "-W", "5", "192.0.2.2"])
+                        node["domain"].kill()
+                        netns.run(["busybox", "ping", "-c", "1", "-W", "5", "192.0.2.2"])
+                        node["domain"].start()
+                        tap = re.search(r"<target dev='([^']+)'/>", calls(api.GET_XML_DESC, uuid=uuid).xml)
+                        assert tap is not None
+                        assert f"{tap[1]}:" in netns.run(["ip", "link", "show", "master", "vb-test0"])
+                        calls(api.DESTROY, uuid=uuid)
+                        assert tap[1] not in netns.run(["ip", "link", "show"])
+                finally:
+                    end_guests(node)
         finally:
             broker.stop()
 

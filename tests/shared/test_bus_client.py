@@ -19,10 +19,10 @@ import pytest
 
 from tests.support.bus import PATIENCE, Service, cut_client, echo, until
 from virtbus_shared import constants as c
-from virtbus_shared.bus import calls, link, topology
+from virtbus_shared.bus import calls, link, liveness, topology
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.server import Delivery
-from virtbus_shared.envelope import MAX_BODY
+from virtbus_shared.envelope import MAX_BODY, decode_request
 from virtbus_shared.errors import LibvirtError
 
 
@@ -304,6 +304,40 @@ def test_calls_are_sent_again_when_their_service_returns(broker_url: str, client
             assert (again.correlation_id, again.body) == (request_id, b"question")
             successor.call(again.reply_and_ack, b"answer")
             assert answer.result() == b"answer"
+
+
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask after services sooner than anybody would outside a test."""
+    monkeypatch.setattr(liveness, "PATIENCE", 0.1)
+    monkeypatch.setattr(liveness, "GRACE", 0.5)
+    monkeypatch.setattr(link, "EVERY", 0.05)
+
+
+def test_a_service_that_goes_away_ends_the_calls_that_it_had(broker_url: str, client: BusClient, node: str,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command lost with its service's queue does not keep its caller waiting until a deadline that is far away."""
+    hurried(monkeypatch)
+    with ThreadPoolExecutor() as pool:
+        with Service(broker_url, node) as service:
+            answer = pool.submit(client.call, node, "domain.create", ident(), b"", time.time() + 3600)
+            service.take()
+        with pytest.raises(LibvirtError, match="went away while a call was under way") as failure:
+            answer.result(PATIENCE)
+    assert failure.value.code == c.VIR_ERR_SYSTEM_ERROR
+    assert len(client._calls) == 0
+
+
+def test_a_slow_service_is_waited_for(broker_url: str, client: BusClient, node: str,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call may take as long as it likes while its service is there: pings are taken, whatever becomes of them."""
+    hurried(monkeypatch)
+    with Service(broker_url, node) as service, ThreadPoolExecutor() as pool:
+        answer = pool.submit(client.call, node, "domain.create", ident(), b"slow", soon())
+        delivery = service.take()
+        pings = [service.take() for _ in range(12)]
+        assert {decode_request(ping.body).procedure for ping in pings} == {"domain.ping"}
+        service.call(delivery.reply_and_ack, b"done")
+        assert answer.result() == b"done"
 
 
 def test_a_fan_out_that_lost_the_broker_says_so(broker_url: str, client: BusClient) -> None:

@@ -25,7 +25,8 @@ _SMALL = 1024  # bytes; MAX_CALLS of these are no matter, so they are not counte
 class Call:
     """One call that waits for its reply, or one fan-out that waits for many."""
 
-    __slots__ = ("body", "deadline", "error", "id", "key", "lock", "node", "replies", "reply", "sent", "service")
+    __slots__ = ("began", "body", "deadline", "error", "id", "key", "lock", "node", "replies", "reply", "sent",
+                 "service")
 
     def __init__(self, node: str, procedure: str, request_id: str, body: bytes, deadline: float) -> None:
         self.id = request_id
@@ -34,6 +35,7 @@ class Call:
         self.key = topology.command_key(node, procedure)
         self.body = body
         self.deadline = deadline  # Unix seconds
+        self.began = time.monotonic()
         self.sent = 0  # how many times
         self.reply: bytes | None = None
         self.error: LibvirtError | None = None
@@ -114,16 +116,18 @@ class Calls:
                 calls.append(call)
         return calls
 
-    def replied(self, ident: str | None, body: bytes) -> None:
-        """A reply came: wake its caller."""
+    def replied(self, ident: str | None, body: bytes) -> bool:
+        """A reply came: wake its caller. False if nobody waits for it."""
         call = self._waiting.get(ident) if ident is not None else None
         if call is None:
             self.unknown_replies += 1
-        elif call.replies is not None:
+            return False
+        if call.replies is not None:
             call.replies.put(body)
         elif self.forget(call):
             call.reply = body
             call.lock.release()
+        return True
 
     def get(self, ident: str | None) -> Call | None:
         """The waiting call with this id."""

@@ -23,6 +23,7 @@ from virtbus_shared.bus import topology, wire
 from virtbus_shared.bus.calls import Call, Calls, closed_error, expiration
 from virtbus_shared.bus.connection import log
 from virtbus_shared.bus.frames import RequestFrames
+from virtbus_shared.bus.liveness import EVERY, Liveness
 from virtbus_shared.bus.subscription import Subscription
 from virtbus_shared.errors import LibvirtError
 
@@ -46,6 +47,8 @@ class Link:
         self._closing = False
         self._was_ready = False
         self._subscriptions: set[Subscription] = set()
+        self._liveness = Liveness(calls)
+        self._looks = False  # a look at what waits is due
         self.blocked: str | None = None  # the broker's alarm
         self.trouble: str | None = "there is no connection to the broker"  # why commands cannot be sent
 
@@ -200,6 +203,7 @@ class Link:
 
     def _stop_sending(self, why: str) -> None:
         self._frames = None
+        self._liveness.forget()
         self.trouble = why
         # Who has answered a fan-out already is not known here, so it cannot be sent again.
         lost = [call for call in self._calls.all() if call.replies is not None and call.sent]
@@ -218,13 +222,31 @@ class Link:
                 out += frames.encode(call.key, call.id, left, call.body)
         if out:
             wire.send_now(self._connection, out)
+        if not self._looks and len(self._calls):
+            self._looks = True
+            self._ioloop.call_later(EVERY, self._look)
+
+    def _look(self) -> None:
+        """Ask whether the services are there that keep callers waiting; again and again while anybody waits."""
+        self._looks = False
+        frames = self._frames
+        if frames is None or self._closing:
+            return
+        out: list[bytes] = []
+        for node, ping in self._liveness.due():
+            out += frames.encode(topology.command_key(node, ping.procedure), ping.id, 10_000, ping.encode())
+        if out:
+            wire.send_now(self._connection, out)
+        if len(self._calls):
+            self._looks = True
+            self._ioloop.call_later(EVERY, self._look)
 
     def _arrived(self, _tag: int, _redelivered: bool, exchange: str, correlation: str | None, _reply_to: str | None,
                  _user: str | None, body: bytes) -> None:
         if exchange:
             self._presence(body)
-        else:
-            self._calls.replied(correlation, body)
+        elif not self._calls.replied(correlation, body):
+            self._liveness.answered(correlation)
 
     def _presence(self, body: bytes) -> None:
         """A service has a new queue: what was in its old one is gone, so what we wait for is sent again."""
@@ -245,6 +267,7 @@ class Link:
     def _returned(self, _channel: Channel, _method: Basic.Return, properties: BasicProperties, _body: bytes) -> None:
         call = self._calls.get(properties.correlation_id)
         if call is None:
+            self._liveness.returned(properties.correlation_id)
             return
         if call.sent > 1:
             # We had lost the broker; the service may have lost it too and be on its way back.

@@ -47,7 +47,7 @@ class _Session:
         self.alive = True
         self._first = 1  # the earliest delivery tag that is not settled yet
         self._later: dict[int, bool] = {}  # settled (rejected or not), but after one that is not
-        self._last = 0  # the last tag before the first that may be acknowledged: a rejected one is unknown to the broker
+        self._last = 0  # the last tag before it that may be acknowledged: the broker has forgotten rejected ones
         self._acknowledged = 0  # the last tag that the broker was told of
         if isinstance(connection, wire.LeanAsyncioConnection):
             connection.trailer = self._acknowledgement
