@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+
 import virtbus as libvirt
 
 THREADS = 16
+STEPS = ["create", "suspend", "resume", "shutdown", "reboot", "destroy", "undefine", "XMLDesc", "info"]
 SECONDS = 3.0
 XML = """<domain type='test'><name>crowd{n}</name><uuid>11111111-2222-3333-4444-0000000000{n:02d}</uuid>
 <memory>1024</memory><os><type>hvm</type></os></domain>"""
@@ -37,7 +39,7 @@ def act(conn: libvirt.virConnect, choice: random.Random) -> None:
         getattr(conn, choice.choice(["defineXML", "createXML"]))(xml)
         return
     dom = choice.choice(conn.listAllDomains())
-    match choice.choice(["create", "suspend", "resume", "shutdown", "reboot", "destroy", "undefine", "XMLDesc", "info"]):
+    match choice.choice(STEPS):
         case "undefine" if dom.name() == "test":
             dom.state()
         case name:

@@ -1,8 +1,8 @@
 """Real machines under ``qemu+amqp://NODE/system`` behave as under libvirt 9.0.0's QEMU driver.
 
-``qemu/lifecycle.json`` holds what libvirt's own daemon answered to the same script, with the same QEMU and no KVM
-(``python3 -c`` with ``tests.support.oracle_scripts.RUNNER`` against ``qemu:///system`` makes it anew). The daemon
-itself is no part of the test: it would have to own the machine's /run and /var.
+``qemu/lifecycle.json`` holds what libvirt's own daemon answered to the same script, with QEMU 7.2 and without KVM.
+Where a libvirtd runs, ``run_script("lifecycle", "libvirt", "qemu:///system", folder=FOLDER)`` asks it anew. The daemon
+itself is no part of the test, since it would have to own the machine's /run and /var.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.differences import ABSENT, compare, differing, load
+from tests.support.differences import ABSENT, Table, compare, differing, load
 from tests.support.oracle_scripts import needs_oracle, oracle_answers, run_script, script_names
 
 FOLDER = Path(__file__).parent
@@ -46,7 +46,9 @@ def test_unexplained_differences_fail() -> None:
     wording = ("wording", {"script": "s", "ours": r" \(at [^)]*\)$", "reason": ""})
     absent = ("absent", {"script": "s", "functions": ["virX"], "reason": ""})
     compare("s", ours, theirs, [wording, absent])
-    for table in ([wording], [absent], [wording, ("absent", {"script": "t", "functions": ["virX"], "reason": ""})]):
+    tables: list[Table] = [
+        [wording], [absent], [wording, ("absent", {"script": "t", "functions": ["virX"], "reason": ""})]]
+    for table in tables:
         with pytest.raises(AssertionError, match="libvirt:"):
             compare("s", ours, theirs, table)
     with pytest.raises(AssertionError, match="libvirt:"):
@@ -55,9 +57,10 @@ def test_unexplained_differences_fail() -> None:
 
 def test_entries_that_explain_nothing_fail() -> None:
     """A step, a function or a wording on record that is alike by now is reported."""
-    for entry in (("difference", {"script": "s", "steps": ["a*"], "reason": ""}),
-                  ("absent", {"script": "s", "functions": ["virX"], "reason": ""}),
-                  ("wording", {"script": "s", "ours": "x", "reason": ""})):
+    table: Table = [("difference", {"script": "s", "steps": ["a*"], "reason": ""}),
+                    ("absent", {"script": "s", "functions": ["virX"], "reason": ""}),
+                    ("wording", {"script": "s", "ours": "x", "reason": ""})]
+    for entry in table:
         with pytest.raises(AssertionError, match="alike by now"):
             compare("s", {"a": 1}, {"a": 1}, [entry])
         compare("another", {"a": 1}, {"a": 1}, [entry])

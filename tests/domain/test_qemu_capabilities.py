@@ -7,12 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.support.components import require_program
 from virtbus_domain.drivers.qemu import kvm
 from virtbus_domain.drivers.qemu.capabilities import CapabilitiesCache, QemuCapabilities, find_emulators, probe
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.components import require_program
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.support.components import require_program
 from virtbus_domain.drivers.qemu.arguments import Arguments
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities, probe
 from virtbus_domain.drivers.qemu.command import before_run, build, taps_needed
@@ -30,8 +32,6 @@ from virtbus_domain.drivers.qemu.supported import check_supported
 from virtbus_domain.xml import Domain, format_domain, normalise, parse_domain
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.components import require_program
 
 UUID = "6f1b3a52-9f0e-4a55-8f2c-0d3f5e4a7b10"
 

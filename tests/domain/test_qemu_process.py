@@ -18,13 +18,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.support.components import require_program
 from virtbus_domain.drivers.qemu.discovery import FoundGuest, GuestPaths, find_guests, start_time
 from virtbus_domain.drivers.qemu.monitor import EventCallback, Monitor, listen
 from virtbus_domain.drivers.qemu.process import QemuProcess, launch
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.components import require_program
 
 UUIDS = [f"0b3ca7d0-3d3f-4a5a-9c38-{number:012x}" for number in range(8)]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
+
+from tests.support.oracle import answers
 from virtbus_domain.xml import drop_runtime, format_domain, normalise, parse_domain
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.oracle import answers
 
 RICH = Path(__file__).parents[1] / "data" / "xml" / "domain" / "rich.xml"
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import virtbus as libvirt
 from virtbus import libvirtError, virConnect
 
@@ -112,7 +113,7 @@ def test_read_only() -> None:
                                match=f"^operation forbidden: read only access prevents {function}$") as error:
                 change()
             assert code_of(error) == (libvirt.VIR_ERR_OPERATION_DENIED, origin)
-        with pytest.raises(libvirtError, match="^operation forbidden: virDomainGetXMLDesc with secure flag$"):
+        with pytest.raises(libvirtError, match=r"^operation forbidden: virDomainGetXMLDesc with secure flag$"):
             dom.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE)
         assert dom.isActive() == 1
 
@@ -147,6 +148,17 @@ def test_uris_that_do_not_open(uri: str, code: int, words: str) -> None:
     with pytest.raises(libvirtError, match=words) as error:
         libvirt.open(uri)
     assert error.value.get_error_code() == code
+
+
+def test_a_failed_open_keeps_no_node() -> None:
+    """An open that is refused is no user of the node: its state still ends with its last connection."""
+    with pytest.raises(libvirtError):
+        libvirt.open("test:///default?timeout=soon")
+    with libvirt.open("test:///default") as conn:
+        conn.lookupByName("test").destroy()
+    del conn
+    with libvirt.open("test:///default") as conn:
+        assert conn.numOfDomains() == 1
 
 
 def test_a_file_describes_a_node_of_its_own(tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from virtbus import constants
-
 from tests.support.oracle_scripts import ask_oracle, needs_oracle
+from virtbus import constants
 
 LISTING = 'import json, libvirt; print(json.dumps({n: v for n, v in vars(libvirt).items() if n.startswith("VIR_")}))'
 

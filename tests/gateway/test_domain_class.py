@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+
 import virtbus as libvirt
 from virtbus import libvirtError, virConnect, virDomain
 

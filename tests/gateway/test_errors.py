@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from virtbus import errors
 from virtbus.errors import api_call, libvirtError
 from virtbus_shared import constants as c

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from virtbus import eventloop, pollloop
 from virtbus.errors import libvirtError
 from virtbus.eventloop import EventQueue

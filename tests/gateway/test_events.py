@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-import virtbus as libvirt
-from virtbus import eventloop, libvirtError, pollloop, virConnect
-from virtbus.channel import AmqpChannel
 
+import virtbus as libvirt
 from tests.support.bus import cut_client
 from tests.support.processes import Node, running_node
+from virtbus import eventloop, libvirtError, pollloop, virConnect
+from virtbus.channel import AmqpChannel
 
 DOMAIN = "<domain type='test'><name>e</name><memory>1024</memory><os><type>hvm</type></os></domain>"
 NETWORK = "<network><name>e</name><bridge name='virbr9'/></network>"
@@ -41,6 +43,10 @@ def conn(loop: None) -> Iterator[virConnect]:
         forget(found)
 
 
+def _more_than(seen: Seen, count: int) -> bool:
+    return len(seen) > count
+
+
 def forget(conn: virConnect) -> None:
     """Deregister what a test left registered: it would keep the node for the next test, as in libvirt."""
     events = conn._events
@@ -64,7 +70,7 @@ def noting(seen: Seen) -> Callable[..., None]:
 
 
 def fence(conn: virConnect, seen: Seen) -> None:
-    """Run the loop until all events of domains so far have been called back: those of a domain made for it come last."""
+    """Run the loop until all events of domains so far were called back: those of a domain made for it come last."""
     told: Seen = []
     number = conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, noting(told), None)
     conn.defineXML(DOMAIN.replace(">e<", ">fence<")).undefine()
@@ -77,7 +83,7 @@ def test_needs_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a loop, registering fails as in libvirt, and leaves nothing behind."""
     monkeypatch.setattr(eventloop, "_registered", None)
     conn = libvirt.open("test:///default")
-    with pytest.raises(libvirtError, match="^internal error: could not initialize domain event timer$"):
+    with pytest.raises(libvirtError, match=r"^internal error: could not initialize domain event timer$"):
         conn.domainEventRegisterAny(None, 0, print, None)
     assert conn.close() == 0
 
@@ -160,10 +166,11 @@ def test_numbers_of_events(conn: virConnect) -> None:
         with pytest.raises(libvirtError, match=r"virConnectDomainEventRegisterAny\(\) failed") as error:
             conn.domainEventRegisterAny(None, event, print, None)
         assert error.value.err is None
-    for arguments in ((None, "x", print), (None, 0, None), ("test", 0, print),
-                      (conn.networkLookupByName("default"), 0, print)):
+    wrong: list[tuple[Any, Any, Any]] = [(None, "x", print), (None, 0, None), ("test", 0, print),
+                                         (conn.networkLookupByName("default"), 0, print)]
+    for thing, event_id, callback in wrong:
         with pytest.raises(TypeError):
-            conn.domainEventRegisterAny(*arguments, None)  # type: ignore[arg-type]
+            conn.domainEventRegisterAny(thing, event_id, callback, None)
 
 
 def test_a_failing_callback_stops_nobody(conn: virConnect, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,10 +245,11 @@ def test_a_broken_connection_loses_no_event(remote: virConnect, broker_url: str)
         channel = remote._channel
         assert isinstance(channel, AmqpChannel)
         for _ in range(3):
+            before = len(seen)
             cut_client(channel._client)
             dom.resume()
             dom.suspend()
-            turn_until(lambda expected=len(seen) + 2: len(seen) >= expected)
+            turn_until(partial(_more_than, seen, before + 1))
     assert seen == [("test", *SUSPENDED, None), *[("test", *RESUMED, None), ("test", *SUSPENDED, None)] * 3]
     remote.domainEventDeregisterAny(number)
 
@@ -257,7 +265,7 @@ def test_a_killed_service_loses_no_event(node: Node, remote: virConnect) -> None
     node["domain"].start()
     remote.lookupByName("test").resume()
     turn_until(lambda: ("test", *RESUMED, None) in seen)
-    assert [event for event in seen if event[0] == "test"][0] == ("test", *SUSPENDED, None)
+    assert next(event for event in seen if event[0] == "test") == ("test", *SUSPENDED, None)
     assert gaps == []
     remote.domainEventDeregisterAny(number)
     remote.deregisterGapCallback(gap)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+
 import virtbus as libvirt
 from virtbus import libvirtError, virConnect
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 import virtbus as libvirt
 from virtbus import libvirtError, virConnect
 from virtbus.nodedev import CAPABILITIES

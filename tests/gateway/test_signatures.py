@@ -6,10 +6,10 @@ import inspect
 from typing import Any
 
 import pytest
-import virtbus
-from virtbus import unsupported
 
+import virtbus
 from tests.support.oracle_scripts import ask_oracle, needs_oracle
+from virtbus import unsupported
 
 # JSON of {class: {method: [[parameter, default or "required"], ...]}}; "" holds the module's functions.
 SIGNATURES = """

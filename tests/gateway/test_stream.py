@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 import pytest
+
 from virtbus import stream, uri
 from virtbus.channel import Channel, EventCallback
 from virtbus.stream import EventStream
@@ -50,7 +51,7 @@ class History(Channel):
         asked = common.EventsSince.model_validate(request.args)
         same = asked.epoch == self.epoch
         after = asked.sequence if same else 0
-        numbers = [n for n in range(max(after + 1, self.first), self.last + 1)][:asked.limit]
+        numbers = range(max(after + 1, self.first), self.last + 1)[:asked.limit]
         reply = encode_result(request.id, common.Events(
             epoch=self.epoch, first=self.first, last=self.last, events=[event(n, self.epoch) for n in numbers],
             gap=bool(asked.epoch and not same) or after > self.last or (after < self.last and self.first > after + 1),

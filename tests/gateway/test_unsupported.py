@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 
 import pytest
+
+from tests.support.oracle_scripts import ask_oracle, needs_oracle
 from virtbus import unsupported
 from virtbus.errors import libvirtError
 from virtbus_shared import constants as c
-
-from tests.support.oracle_scripts import ask_oracle, needs_oracle
 
 LISTING = """
 import json, libvirt

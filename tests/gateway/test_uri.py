@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from virtbus import uri
 from virtbus.uri import ConnectionURI, broker_address, parse, resolve
 from virtbus_shared.errors import LibvirtError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+
 from virtbus_network.bridge import complete_bridge, interface_address
 from virtbus_network.xml import Bridge, Ip, Network
 from virtbus_shared import constants as c

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
+
+from tests.support.components import require, require_root
+from tests.support.netns import NetworkNamespace
+from tests.support.nodedev_run import run_inside
 from virtbus_nodedev import sysfs
 from virtbus_nodedev.host import Host
 from virtbus_nodedev.udev import device_name, enumerate_devices
@@ -21,10 +25,6 @@ from virtbus_nodedev.xml import (
     format_device,
     parse_device,
 )
-
-from tests.support.components import require, require_root
-from tests.support.netns import NetworkNamespace
-from tests.support.nodedev_run import run_inside
 
 SCHEMA = Path("/usr/share/libvirt/schemas/nodedev.rng")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
+
+from tests.support.components import require
 from virtbus_nodedev import sysfs
 from virtbus_nodedev.host import Host
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-
-from tests.support.components import require
 
 SCHEMA = Path("/usr/share/libvirt/schemas/capability.rng")
 

@@ -7,6 +7,7 @@ import resource
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import MAX_CHARACTERS, Document, element, parse_root, subs, text

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.support.components import require_program, require_root
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_storage.directory import Directory
 from virtbus_storage.images import read_volume
 from virtbus_storage.xml import Permissions
-
-from tests.support.components import require_program, require_root
 
 
 def image(*arguments: str) -> None:

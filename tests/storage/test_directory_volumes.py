@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
+from tests.support.components import require, require_program, require_root
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_storage import creation
 from virtbus_storage.directory import Contents, Directory
 from virtbus_storage.xml import Volume, complete_volume, parse_volume
-
-from tests.support.components import require, require_program, require_root
 
 T = TypeVar("T")
 MIB = 2**20

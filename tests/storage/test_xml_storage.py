@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+
+from tests.support.oracle import answers
 from virtbus_shared.errors import LibvirtError
 from virtbus_storage.xml import (
     Timestamps,
@@ -16,8 +18,6 @@ from virtbus_storage.xml import (
     parse_pool,
     parse_volume,
 )
-
-from tests.support.oracle import answers
 
 TARGET = "<target><path>/a</path></target>"
 

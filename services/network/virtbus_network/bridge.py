@@ -17,10 +17,10 @@ from pathlib import Path
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
 
 from virtbus_network.xml import Bridge, Ip, Network
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 DEFAULT_TEMPLATE = "virbr%d"
 _MAX_BRIDGES = 256

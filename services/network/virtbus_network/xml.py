@@ -126,7 +126,8 @@ class Network(Element):
     forward: Forward | None = sub("forward", Forward)
     bridge: Bridge | None = sub("bridge", Bridge)
     mtu: int | None = attr("mtu/@size", UINT)
-    mac: str | None = attr("mac/@address", MAC, error=_wrong("Invalid bridge mac address '{value}' in network '{name}'"))
+    mac: str | None = attr("mac/@address", MAC,
+                           error=_wrong("Invalid bridge mac address '{value}' in network '{name}'"))
     domain_name: str | None = attr("domain/@name")
     domain_local_only: bool | None = attr("domain/@localOnly", YESNO)
     domain_register: bool | None = attr("domain/@register", YESNO)

@@ -1,8 +1,7 @@
 """The ``virtbus-nodedev`` program: wiring only."""
 
-from virtbus_shared.service import daemon
-
 from virtbus_nodedev.service import SERVICE
+from virtbus_shared.service import daemon
 
 
 def main() -> None:

@@ -6,11 +6,10 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
-from virtbus_shared.service.driver import Driver, DriverHost
-
 from virtbus_nodedev.host import NodeInfo
 from virtbus_nodedev.statistics import HostStatistics
 from virtbus_nodedev.xml import NodeDevice
+from virtbus_shared.service.driver import Driver, DriverHost
 
 
 class NodedevDriver(Driver):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from virtbus_nodedev.driver import NodedevDriver
+from virtbus_nodedev.xml import NetCapability, NodeDevice, PciCapability, format_device
 from virtbus_shared import constants as c
 from virtbus_shared.api import nodedev as api
 from virtbus_shared.api.common import Document, ListFlags, Number, String
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import NoParams
 from virtbus_shared.service.handlers import Context, Handlers
-
-from virtbus_nodedev.driver import NodedevDriver
-from virtbus_nodedev.xml import NetCapability, NodeDevice, PciCapability, format_device
 
 handlers: Handlers[NodedevDriver] = Handlers("nodedev")
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxml import etree
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
 
 from virtbus_nodedev import sysfs
 from virtbus_nodedev.sysfs import Cpu
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 _VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 _MIN_CACHE_LEVEL = 3  # libvirt tells of the caches that CPUs of different cores share

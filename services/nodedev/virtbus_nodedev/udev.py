@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Literal
 
 import pyudev
-from virtbus_shared.service.xml_lines import Raw, Rest
 
 from virtbus_nodedev import sysfs
 from virtbus_nodedev.host import Host
@@ -36,6 +35,7 @@ from virtbus_nodedev.xml import (
     StorageCapability,
     SystemCapability,
 )
+from virtbus_shared.service.xml_lines import Raw, Rest
 
 SUBSYSTEMS = ("pci", "net", "block")
 SECTOR = 512  # bytes; the unit of a block device's "size" file, whatever its own block size

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError, no_support
-
 from virtbus_storage.xml import BackingStore, Permissions, Volume, VolumeTarget
 
 DEFAULT_MODE = 0o600

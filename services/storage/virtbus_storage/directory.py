@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from virtbus_shared import constants as c
-
 from virtbus_storage import creation
 from virtbus_storage.creation import error, system_error
 from virtbus_storage.images import read_volume

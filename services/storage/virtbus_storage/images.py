@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from virtbus_shared.service.xml_lines import Raw
-
 from virtbus_storage.xml import BackingStore, Permissions, Timestamps, Volume, VolumeTarget
 
 HEADER = 4096  # bytes; every header and all of a qcow2 file's extensions and backing file name fit, in practice

@@ -173,8 +173,9 @@ def _syntax_detail(text: str, label: str, wrong: etree.XMLSyntaxError) -> str:
     lines = text.split("\n", line)
     source = lines[line - 1][:column + 40][-120:] if line <= len(lines) and text else "(null)"
     reason = (wrong.msg or "not well formed").rpartition(", line ")[0] or wrong.msg
-    # libxml2 stands behind what is wrong, except where a document begins with it.
-    pointer = "-" * min(column, len(source)) if text and column > 1 else ""
+    pointer = "-" * min(column, len(source)) if text else ""
+    if not text.lstrip().startswith("<"):  # nothing of it was read: libxml2 stands before it, not behind
+        pointer = "-" * (len(source) - len(source.lstrip())) if text else ""
     return f"({label}):{line}: {reason}\n{source}\n{pointer}^"
 
 

@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-from virtbus_shared import constants as c
-from virtbus_shared.service.xml import Document
-from virtbus_shared.service.xml_lines import Output
-
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.disk import Disk
 from virtbus_domain.xml.domain import Devices, Domain, Os
 from virtbus_domain.xml.interface import Interface
 from virtbus_domain.xml.normalise import drop_runtime, normalise
+from virtbus_shared import constants as c
+from virtbus_shared.service.xml import Document
+from virtbus_shared.service.xml_lines import Output
 
 __all__ = ["Chardev", "Devices", "Disk", "Domain", "Interface", "Os", "drop_runtime", "format_domain", "normalise",
            "parse_domain"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from virtbus_domain.xml.address import address, alias
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, raw, sub, subs
 from virtbus_shared.service.xml_lines import Element, Raw
 from virtbus_shared.service.xml_values import INT, words
-
-from virtbus_domain.xml.address import address, alias
 
 TYPES = ("null", "vc", "pty", "dev", "file", "pipe", "stdio", "udp", "tcp", "unix", "spicevmc", "spiceport", "nmdm",
          "qemu-vdagent", "dbus")

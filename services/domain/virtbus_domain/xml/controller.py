@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from virtbus_domain.xml.address import address, alias
 from virtbus_shared.service.xml import attr, element, raw
 from virtbus_shared.service.xml_lines import Element, Raw
 from virtbus_shared.service.xml_values import INT, words
-
-from virtbus_domain.xml.address import address, alias
 
 TYPES = ("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
 

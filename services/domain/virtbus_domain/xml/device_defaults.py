@@ -10,15 +10,14 @@ import copy
 import re
 from collections.abc import Callable
 
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
-
 from virtbus_domain.xml.address import DriveAddress, PciAddress
 from virtbus_domain.xml.chardev import CONSOLE_TARGETS, Chardev, ChardevTarget
 from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.disk import Disk, DiskDriver
 from virtbus_domain.xml.domain import Devices
 from virtbus_domain.xml.interface import GENERATED_TARGET, Interface
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 _TARGET = re.compile("(fd|hd|vd|sd|xvd|ubd)([a-z]+)([0-9]*)", re.ASCII)
 _BUS_OF_PREFIX = {"fd": "fdc", "hd": "ide", "vd": "virtio", "sd": "scsi", "xvd": "xen", "ubd": "uml"}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from virtbus_domain.xml.address import address, alias
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, flag, raw, sub, text
 from virtbus_shared.service.xml_lines import Element, Raw
 from virtbus_shared.service.xml_values import ORDER, YESNO, words
-
-from virtbus_domain.xml.address import address, alias
 
 TYPES = ("file", "block", "dir", "network", "volume", "nvme", "vhostuser", "vhostvdpa")
 BUSES = ("none", "ide", "fdc", "scsi", "virtio", "xen", "usb", "uml", "sata", "sd")

@@ -6,17 +6,16 @@ everything means; ``virDomainDefFormatInternal`` of 9.0.0 is the source of the o
 
 from __future__ import annotations
 
-from virtbus_shared import constants as c
-from virtbus_shared.service.xml import attr, block, each, element, flag, raw, size, sub, subs, text
-from virtbus_shared.service.xml_lines import Element, Raw
-from virtbus_shared.service.xml_metadata import Metadata, read_metadata, write_metadata
-from virtbus_shared.service.xml_values import COUNT, UUID, YESNO, Kind, Refusal, words
-
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.disk import Disk
 from virtbus_domain.xml.graphics import Graphics
 from virtbus_domain.xml.interface import Interface
+from virtbus_shared import constants as c
+from virtbus_shared.service.xml import attr, block, each, element, flag, raw, size, sub, subs, text
+from virtbus_shared.service.xml_lines import Element, Raw
+from virtbus_shared.service.xml_metadata import Metadata, read_metadata, write_metadata
+from virtbus_shared.service.xml_values import COUNT, UUID, YESNO, Kind, Refusal, words
 
 TYPES = ("none", "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox", "phyp",
          "parallels", "bhyve", "vz", "hvf")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from virtbus_domain.xml.address import address, alias
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, raw, sub
 from virtbus_shared.service.xml_lines import Element, Raw
 from virtbus_shared.service.xml_values import MAC, ORDER, UINT, words
-
-from virtbus_domain.xml.address import address, alias
 
 TYPES = ("user", "ethernet", "vhostuser", "server", "client", "mcast", "network", "bridge", "internal", "direct",
          "hostdev", "udp", "vdpa", "null", "vds")

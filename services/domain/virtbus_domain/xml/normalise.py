@@ -15,11 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
-
 from virtbus_domain.xml import device_defaults as devices
 from virtbus_domain.xml.domain import Clock, Devices, Domain, Features, Os
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 Kind = Literal["test", "qemu"]
 # (architecture, machine as written or None) -> the canonical machine type, None to leave it open.

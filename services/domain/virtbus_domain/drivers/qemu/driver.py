@@ -122,8 +122,8 @@ class QemuDriver(RunningGuests):
         """A document with the defaults of this node's QEMU."""
         model = parse_domain(xml)
         if model.type not in (None, "qemu", "kvm"):
-            raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, f"Emulator '{self._emulator(model)}' does not support virt "
-                               f"type '{model.type}'", domain=self.error_domain)
+            raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, f"Emulator '{self._emulator(model)}' does not support "
+                               f"virt type '{model.type}'", domain=self.error_domain)
         capabilities = await self._cache.get(self._emulator(model))
         model.devices = model.devices or Devices()
         model.devices.emulator = str(capabilities.binary)

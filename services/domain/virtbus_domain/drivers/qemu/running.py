@@ -33,7 +33,7 @@ RUNNING = Move(c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_UNPAUSED, (RESUMED,))
 # libvirt's order: the CPUs are let run, and then the start is told.
 STARTED_RUNNING = Move(c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_BOOTED, (RESUMED, STARTED))
 STARTED_PAUSED = Move(c.VIR_DOMAIN_PAUSED, c.VIR_DOMAIN_PAUSED_USER, (STARTED, SUSPENDED))
-# QEMU answers SIGTERM with a shutdown of its own, which libvirt's clients see before the end; one that is killed is mute.
+# QEMU answers SIGTERM with a shutdown of its own, which libvirt's clients see before the end; a killed one is mute.
 KILLED = Move(c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_DESTROYED,
               ((c.VIR_DOMAIN_EVENT_STOPPED, c.VIR_DOMAIN_EVENT_STOPPED_DESTROYED),))
 DESTROYED = Move(KILLED.state, KILLED.reason,
