@@ -71,6 +71,33 @@ def test_hung_objects_harm_nobody_else(broker_url: str, tmp_path: Path) -> None:
         assert metric(daemon, "virtbus_rpc_in_flight") == 0
 
 
+def test_destroy_does_not_wait_for_what_hangs(broker_url: str, tmp_path: Path) -> None:
+    """A hung guest is told to end at once, while a command that it does not answer still holds its turn."""
+    with (
+        running_node(node=new_node(), broker=broker_url, folder=tmp_path, services=("domain",)) as node,
+        calling(broker_url, node.name) as guests,
+    ):
+        uuid = guests(api.DEFINE_XML, xml=guest_xml("hangs")).uuid
+        guests(api.CREATE, uuid=uuid)
+        [pid] = qemu_pids(node["domain"])[uuid]
+        os.kill(pid, signal.SIGSTOP)
+        hung = guests.start(api.SUSPEND, uuid=uuid, within=60)
+        until(lambda: metric(node["domain"], "virtbus_rpc_in_flight") == 1, "the call hanging")
+        destroyed = guests.start(api.DESTROY, uuid=uuid, within=60)
+        until(lambda: _is_told_to_end(pid), "the signal, with the hung call still holding the turn")
+        assert not hung.done()
+        os.kill(pid, signal.SIGCONT)
+        destroyed.result()
+        assert qemu_pids(node["domain"]) == {}
+
+
+def _is_told_to_end(pid: int) -> bool:
+    """Whether SIGTERM waits for a stopped process (proc(5), ``status``)."""
+    [pending] = [int(line.split()[1], 16) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+                 if line.startswith("ShdPnd:")]
+    return bool(pending >> (signal.SIGTERM - 1) & 1)
+
+
 def _codes(futures: Sequence[Future[Any]]) -> set[int]:
     """The error codes of calls that must all fail."""
     errors = [future.exception() for future in futures]

@@ -218,7 +218,7 @@ class TestFailedStart:
             argv = [str(require_program("sleep")), "600"]
             task = asyncio.create_task(launch(argv, paths, listen(paths.monitor), []))
             await asyncio.sleep(0)  # its first step, in which the process is started
-            [child] = psutil.Process().children()
+            [child] = [p for p in psutil.Process().children() if p.cmdline() == argv]
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

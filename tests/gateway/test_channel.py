@@ -222,7 +222,7 @@ def test_outcome_by_id(remote: virConnect) -> None:
 def test_presence(node: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking everybody finds the node with its four services and the connections they offer."""
     monkeypatch.setenv("VIRTBUS_BROKER", node)
-    (found,) = presence.nodes(wait=5)
+    (found,) = presence.nodes(wait=2)
     assert found.name == NODE
     assert set(found.services) == set(SERVICES)
     assert "test:///default" in found.services["domain"].drivers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -90,8 +91,7 @@ def test_life_of_a_domain(virtbus: Run, document: Callable[[str], str]) -> None:
     assert virtbus("domstate", "e") == "shut off\n"
     assert virtbus("domid", "e") == "-\n"
     assert virtbus("undefine", "e") == "Domain 'e' has been undefined\n"
-    assert virtbus("create", file, "--paused") == f"Domain 'e' created from {file}\n"
-    assert virtbus("domstate", "e") == "paused\n"
+    assert virtbus("create", file) == f"Domain 'e' created from {file}\n"
     assert virtbus("destroy", "e") == "Domain 'e' destroyed\n"
 
 
@@ -118,8 +118,8 @@ def test_lists(virtbus: Run, node: virConnect) -> None:
 def test_facts_of_a_domain(virtbus: Run, node: virConnect) -> None:
     """dominfo and domstats have virsh's labels and libvirt's field names."""
     lines = dict(line.split(":", 1) for line in virtbus("dominfo", "test").splitlines())
-    assert {key: lines[key].strip() for key in ("Id", "Name", "State", "CPU(s)", "Max memory", "Autostart")} == {
-        "Id": "1", "Name": "test", "State": "running", "CPU(s)": "2", "Max memory": "8388608 KiB", "Autostart": "disable"}
+    assert [lines[key].strip() for key in ("Id", "Name", "State", "CPU(s)", "Max memory", "Autostart")] == [
+        "1", "test", "running", "2", "8388608 KiB", "disable"]
     assert virtbus("domstats", "test", "--state").splitlines()[:2] == ["Domain: 'test'", "  state.state=1"]
 
 
@@ -211,9 +211,7 @@ def test_every_verb_has_an_example_and_says_its_json(virtbus: Run) -> None:
     names = [command.name for command in app.registered_commands]
     assert len(names) == len(set(names)) > 50
     for command in app.registered_commands:
-        assert command.epilog is not None, command.name
-        assert f"Example: virtbus {command.name}" in command.epilog.replace("-c qemu+amqp://node-a/system ", "").replace(
-            "--broker amqp://broker.example ", ""), command.name
+        assert re.match(rf"Example: virtbus (-\S+ \S+ )?{command.name}", command.epilog or ""), command.name
         told = command.help or (command.callback and command.callback.__doc__) or ""
         assert "JSON:" in told, command.name
     assert "Example: virtbus start web" in virtbus("start", "--help")
@@ -227,6 +225,7 @@ def test_every_verb_has_an_example_and_says_its_json(virtbus: Run) -> None:
     (("nodedev-dumpxml", "zz"), "error: Could not find matching device 'zz': Node device not found: ", "nodedev-list"),
     (("start", "test"), "error: Domain is already active\n", ""),
     (("resume", "test"), "error: Failed to resume domain 'test': internal error: domain 'test' not paused\n", ""),
+    (("create", "{file}", "--paused"), "error: Failed to create domain from ", ""),  # libvirt's test driver cannot
     (("define", "/nonexistent"), "error: Failed to open file '/nonexistent': No such file or directory\n", ""),
     (("vol-create-as", "default-pool", "v", "5x"), "error: Malformed size 5x: ", ""),
     (("nodedev-list", "--cap", "x"), "error: Invalid capability type 'x'", ""),
@@ -237,9 +236,10 @@ def test_every_verb_has_an_example_and_says_its_json(virtbus: Run) -> None:
     (("list", "--nonsense"), "error: No such option: --nonsense", "virtbus VERB --help"),
     (("start",), "error: Missing argument", "virtbus VERB --help"),
 ])
-def test_failures(fails: Run, arguments: tuple[str, ...], error: str, help_: str) -> None:
+def test_failures(fails: Run, document: Callable[[str], str], arguments: tuple[str, ...], error: str,
+                  help_: str) -> None:
     """One line of what failed and why, a second one of what to do next where that is known, status 1."""
-    told = fails(*arguments)
+    told = fails(*(argument.format(file=document(DOMAIN)) for argument in arguments))
     assert told.startswith(error)
     assert len(told.splitlines()) == (2 if help_ else 1)
     assert help_ in told

@@ -20,6 +20,7 @@ from tests.support.service import Arrival, Requests, domain_xml, error_of, runni
 from virtbus_domain.drivers.test import TestDriver
 from virtbus_domain.moves import Move
 from virtbus_domain.object import DomainObject
+from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
 from virtbus_shared.api import TABLE, common
 from virtbus_shared.api import domain as api
@@ -191,7 +192,7 @@ def test_a_result_too_large_for_the_wire_is_an_error(tmp_path: Path, monkeypatch
 def test_a_handler_that_fails_is_an_internal_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                    failure: BaseException) -> None:
     """A bug, or an inner task that was cancelled, is answered and journalled; the object and the service go on."""
-    async def fails(self: TestDriver, domain: DomainObject, flags: int) -> Move:
+    async def fails(self: TestDriver, domain: DomainObject, model: Domain, flags: int) -> Move:
         raise failure
 
     async def scenario(node: Requests) -> None:
@@ -199,7 +200,7 @@ def test_a_handler_that_fails_is_an_internal_error(tmp_path: Path, monkeypatch: 
         with monkeypatch.context() as patch:
             patch.setattr(TestDriver, "domain_create", fails)
             error = await node.error(api.CREATE, request_id="r", uuid=domain.uuid)
-        assert error.code == c.VIR_ERR_INTERNAL_ERROR
+        assert error.message == f"internal error: domain.create: {type(failure).__name__}: {failure}"
         assert (await node(common.GET_OUTCOME["domain"], id="r")).state == "done"
         assert (await node(api.GET_STATE, uuid=domain.uuid)).state == c.VIR_DOMAIN_SHUTOFF
         assert (await node(api.CREATE, uuid=domain.uuid)).id > 0

@@ -113,7 +113,7 @@ def test_a_forked_child_has_no_node(node: InProcessNode) -> None:
     if pid == 0:  # nothing of pytest may run here
         code = 1
         try:
-            call(node, common.PING["domain"], within=3600)
+            call(node, common.PING["domain"], within=5)
         except LibvirtError as error:
             code = 0 if error.code == c.VIR_ERR_NO_SUPPORT else 2
         finally:

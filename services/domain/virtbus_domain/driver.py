@@ -148,6 +148,9 @@ class DomainDriver(Driver):
         del domain, flags
         raise self.unsupported(api.RESET)
 
+    def interrupt(self, domain: DomainObject) -> None:
+        """A domain is about to be destroyed: what holds its turn need not be waited for. Must not wait itself."""
+
     @abstractmethod
     async def domain_destroy(self, domain: DomainObject, flags: int) -> Move:
         """End the running instance at once; returns when it is gone."""

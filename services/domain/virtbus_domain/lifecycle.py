@@ -106,6 +106,8 @@ async def reset(ctx: Ctx, params: api.DomainFlags) -> Nothing:
 async def destroy(ctx: Ctx, params: api.DomainFlags) -> Nothing:
     """virDomainDestroyFlags."""
     ctx.driver.require_flags("DomainDestroyFlags", params.flags)
+    if not params.flags & c.VIR_DOMAIN_DESTROY_GRACEFUL:
+        ctx.driver.interrupt(find(ctx, params))
     domain = await ctx.hold(lambda: find(ctx, params))
     ctx.driver.check(api.DESTROY, domain)
     return await _operate(ctx, api.DESTROY, domain, lambda: ctx.driver.domain_destroy(domain, params.flags))

@@ -200,6 +200,15 @@ class QemuDriver(RunningGuests):
         del flags
         await self._guest(domain).execute("system_reset")
 
+    def interrupt(self, domain: DomainObject) -> None:
+        """End QEMU now if something holds the turn: a command to a hung one fails with its monitor and lets go."""
+        guest = self._guests.get(domain.uuid)
+        if guest is not None and domain.turns.holder:
+            self._background(self._end(guest))
+
+    async def _end(self, guest: Guest) -> None:
+        await guest.process.terminate()
+
     async def domain_destroy(self, domain: DomainObject, flags: int) -> Move:
         """End QEMU: SIGTERM, with which it flushes its disks, then SIGKILL unless that was forbidden."""
         guest = self._guest(domain)

@@ -57,7 +57,7 @@ class QemuProcess:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=pass_fds,
                 start_new_session=True, cwd="/", env=_environment(),
-                preexec_fn=None if outlives_us else _die_with_parent)
+                preexec_fn=None if outlives_us else _die_with_parent)  # noqa: PLW1509  # it makes one system call
         # From here on the pidfd watches and reaps. Popen, told that all is over, neither waits nor warns about a
         # child that outlives it.
         child.returncode = 0
