@@ -104,7 +104,7 @@ class QemuDriver(RunningGuests):
         raise LibvirtError(c.VIR_ERR_INVALID_ARG, f"unknown type '{domain_type}'", domain=self.error_domain)
 
     async def capabilities(self) -> str:
-        """One ``<guest>`` for each emulator that answered. Whether KVM works is tried once: it may be there and hang."""
+        """One ``<guest>`` for each emulator that answered. Whether KVM works is tried once: it may hang."""
         return "".join([guest_element(e, kvm=await self._cache.kvm_problem(e.binary) is None)
                         for e in self._emulators.values()])
 
