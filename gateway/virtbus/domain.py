@@ -31,9 +31,12 @@ class virDomain(Handle):
         self._name = _obj.name
         self._uuid = _obj.uuid
         self._id: int | None = _obj.id
+        self._reference: rows.DomainRef | None = None  # made once: most calls of an object carry nothing else
 
     def _ref(self) -> rows.DomainRef:
-        return rows.DomainRef(uuid=self._uuid, name=self._name[:MAX_NAME])
+        if self._reference is None:
+            self._reference = rows.DomainRef(uuid=self._uuid, name=self._name[:MAX_NAME])
+        return self._reference
 
     def _flags(self, flags: int) -> rows.DomainFlags:
         return rows.DomainFlags(uuid=self._uuid, name=self._name[:MAX_NAME], flags=flag_bits(flags))

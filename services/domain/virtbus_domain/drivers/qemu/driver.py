@@ -212,7 +212,11 @@ class QemuDriver(RunningGuests):
     async def domain_destroy(self, domain: DomainObject, flags: int) -> Move:
         """End QEMU: SIGTERM, with which it flushes its disks, then SIGKILL unless that was forbidden."""
         guest = self._guest(domain)
-        obeyed = await guest.process.terminate(grace=TERM_GRACE, force=not flags & c.VIR_DOMAIN_DESTROY_GRACEFUL)
+        guest.ending = True
+        try:
+            obeyed = await guest.process.terminate(grace=TERM_GRACE, force=not flags & c.VIR_DOMAIN_DESTROY_GRACEFUL)
+        finally:
+            guest.ending = False
         self._forget(guest)
         return DESTROYED if obeyed else KILLED
 

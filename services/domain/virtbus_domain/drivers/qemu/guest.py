@@ -55,6 +55,7 @@ class Guest:
         self._connecting = asyncio.Lock()
         self.vcpu_threads: dict[int, int] | None = None  # by number, once QEMU was asked
         self.said_shutdown = False  # it told that it shuts down: its end is no crash
+        self.ending = False  # a request of ours is ending it, and tells what there is to tell
 
     @property
     def process(self) -> QemuProcess:

@@ -183,6 +183,8 @@ class RunningGuests(DomainDriver):
         domain = self.domains.by_uuid(guest.paths.uuid)
         if name == "SHUTDOWN":
             guest.said_shutdown = True
+        if guest.ending:
+            return  # by a request of ours, which tells
         if domain is None or self._guests.get(domain.uuid) is not guest:
             return
         if name in STATE_EVENTS:
