@@ -15,6 +15,7 @@ cannot keep its successor from declaring its own.
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _WORD = re.compile(r"[A-Za-z0-9_-]+")
 MAX_NODE = 128  # characters; a routing key may have 255 bytes
 
 
+@functools.lru_cache(maxsize=4096)
 def check_node(node: str) -> str:
     """The name of a node, or ``VIR_ERR_INVALID_ARG`` if no node can be called so."""
     if len(node) <= MAX_NODE and node != ALL_NODES and _NODE.fullmatch(node):
@@ -50,6 +52,7 @@ def check_node(node: str) -> str:
                        domain=c.VIR_FROM_RPC)
 
 
+@functools.lru_cache(maxsize=4096)
 def command_key(node: str, procedure: str) -> str:
     """The routing key of a command; ``procedure`` is its wire name, such as ``domain.create``."""
     service, _, verb = procedure.partition(".")

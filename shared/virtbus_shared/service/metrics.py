@@ -23,6 +23,7 @@ from virtbus_shared import __version__
 from virtbus_shared import constants as c
 from virtbus_shared.api import TABLE
 from virtbus_shared.envelope import PROTOCOL_VERSION
+from virtbus_shared.service.tallies import Tallies, Tally, Timings
 
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 OUTCOMES = ("ok", "error", "denied", "expired", "duplicate", "malformed")
@@ -110,15 +111,14 @@ class RouteMetrics:
     def __init__(self, owner: ServiceMetrics, method: str) -> None:
         self._owner = owner
         self._method = method
-        self._outcomes: dict[str, Counter] = {}
+        self._outcomes: dict[str, Tally] = {}
         self._errors: dict[int, Counter] = {}
-        self._duration: Histogram | None = None
+        self._duration: Timings | None = None
 
     def _create(self) -> None:
         """First use: every outcome at 0."""
-        self._outcomes = {o: self._owner.counter("rpc_requests_total", method=self._method, outcome=o)
-                          for o in OUTCOMES}
-        self._duration = self._owner.histogram("rpc_duration_seconds", method=self._method)
+        self._outcomes = {o: self._owner.requests.tally(self._owner.service, self._method, o) for o in OUTCOMES}
+        self._duration = self._owner.durations.timings(self._owner.service, self._method)
 
     def started(self, sent: float) -> float:
         """A handler starts. ``sent`` is the Unix time in the message, 0 when it has none."""
@@ -168,19 +168,24 @@ class ServiceMetrics:
         self.last_event = 0
         self._routes: dict[str, RouteMetrics] = {}
         self._drivers: dict[tuple[str, str], tuple[dict[str, Counter], Histogram]] = {}
-        self._decisions: dict[tuple[str, str, bool], Counter] = {}
+        self._decisions: dict[tuple[str, str, bool], Tally] = {}
+        self.last_message = 0.0  # when the last message was taken, Unix time
         self._make_all()
 
     def _make_all(self) -> None:
         for d in METRICS.values():
-            if d.name not in _COMPUTED:
+            if d.name not in (*_COMPUTED, *_TALLIED):
                 labels = ("service", *d.labels)
                 self._made[d.name.removeprefix("virtbus_")] = (
                     Histogram(d.name, d.help, labels, registry=self.registry, buckets=DURATIONS)
                     if d.kind is Histogram else d.kind(d.name, d.help, labels, registry=self.registry))
         self.gauge("build_info", version=__version__, python=platform.python_version(),
                    protocol=str(PROTOCOL_VERSION)).set(1)
-        self.queue_wait = self.histogram("rpc_queue_wait_seconds")
+        self.tallies = {name: Tallies(name, METRICS[name].help, ("service", *METRICS[name].labels),
+                                      DURATIONS if METRICS[name].kind is Histogram else None) for name in _TALLIED}
+        self.requests = self.tallies["virtbus_rpc_requests_total"]
+        self.durations = self.tallies["virtbus_rpc_duration_seconds"]
+        self.queue_wait = self.tallies["virtbus_rpc_queue_wait_seconds"].timings(self.service)
         self._redeliveries = self.counter("rpc_redeliveries_total")
         self._unroutable = self.counter("rpc_replies_unroutable_total")
         self.result_store_entries = self.gauge("rpc_result_store_entries")
@@ -188,7 +193,6 @@ class ServiceMetrics:
         self._reconnects = {r: self.counter("amqp_reconnects_total", reason=r) for r in RECONNECTS}
         self._publish_failures = {r: self.counter("amqp_publish_failures_total", reason=r) for r in PUBLISH_FAILURES}
         self._confirm = self.histogram("amqp_confirm_seconds")
-        self._last_message = self.gauge("amqp_last_message_timestamp_seconds")
         self.probe = self.gauge("amqp_probe_timestamp_seconds")
         self.published = {e: self.counter("events_published_total", type=e)
                           for e in TABLE.events if e.startswith(f"{self.service}.")}
@@ -238,14 +242,13 @@ class ServiceMetrics:
         """An access decision."""
         self._decision(object_type, permission, allowed).inc()
 
-    def _decision(self, object_type: str, permission: str, allowed: bool) -> Counter:
+    def _decision(self, object_type: str, permission: str, allowed: bool) -> Tally:
         key = (object_type, permission, allowed)
-        child = self._decisions.get(key)
-        if child is None:
-            child = self._decisions[key] = self.counter(
-                "authz_decisions_total", object_type=object_type, permission=permission,
-                decision="allow" if allowed else "deny")
-        return child
+        tally = self._decisions.get(key)
+        if tally is None:
+            tally = self._decisions[key] = self.tallies["virtbus_authz_decisions_total"].tally(
+                self.service, object_type, permission, "allow" if allowed else "deny")
+        return tally
 
     def audited(self, *, written: bool) -> None:
         """A state change was recorded with its caller, or could not be."""
@@ -280,7 +283,7 @@ class ServiceMetrics:
 
     def message_taken(self) -> None:
         """A message was taken."""
-        self._last_message.set(time.time())
+        self.last_message = time.time()
 
     # -- drivers (driver.CallObserver) ------------------------------------------------------------------------------
 
@@ -299,7 +302,6 @@ class ServiceMetrics:
         """An object's driver call passed its deadline without returning (+1), or returned at last (-1)."""
         self.gauge("driver_objects_stuck", driver=driver).inc(change)
 
-
     # -- the collector (collector.CollectorObserver) ----------------------------------------------------------------
 
     def collected(self, collector: str, *, success: bool, seconds: float, dropped: int) -> None:
@@ -310,21 +312,25 @@ class ServiceMetrics:
 
 
 _COMPUTED = ("virtbus_rpc_in_flight", "virtbus_rpc_oldest_in_flight_seconds", "virtbus_events_outbox",
-             "virtbus_events_oldest_unpublished_timestamp_seconds")
+             "virtbus_amqp_last_message_timestamp_seconds", "virtbus_events_oldest_unpublished_timestamp_seconds")
+_TALLIED = ("virtbus_rpc_requests_total", "virtbus_rpc_duration_seconds", "virtbus_rpc_queue_wait_seconds",
+            "virtbus_authz_decisions_total")
 
 
 class _Computed(Collector):
-    """Gauges that are cheapest to compute when a scrape asks. Reads copies only: the loop goes on meanwhile."""
+    """What is cheapest to compute when a scrape asks. Reads copies only: the loop goes on meanwhile."""
 
     def __init__(self, owner: ServiceMetrics) -> None:
         self._owner = owner
 
     def collect(self) -> Iterator[Metric]:
-        """The four gauges; the last is absent while every event is confirmed."""
+        """The tallies, and the gauges, of which the last is absent while every event is confirmed."""
+        for tallies in self._owner.tallies.values():
+            yield from tallies.collect()
         running, unpublished = list(self._owner.running.values()), self._owner.oldest_unpublished
         oldest = time.monotonic() - min(running) if running else 0.0
         waiting = self._owner.last_event - unpublished[0] + 1 if unpublished else 0  # numbers have no gaps
-        values = (len(running), oldest, waiting, unpublished[1] if unpublished else None)
+        values = (len(running), oldest, waiting, self._owner.last_message, unpublished[1] if unpublished else None)
         for name, value in zip(_COMPUTED, values, strict=True):
             if value is not None:
                 family = GaugeMetricFamily(name, METRICS[name].help, labels=("service",))
