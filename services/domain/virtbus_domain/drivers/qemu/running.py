@@ -26,6 +26,7 @@ from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.driver import DriverHost
 
 FIND_TIMEOUT = 3.0  # seconds that a start waits for guests to say how they are; a hung one says so later
+CLEAR_AWAY = 0.1  # seconds after its end until a guest's run directory is removed
 ASK_AGAIN = 5.0  # seconds until a hung guest that was found is asked again
 
 PAUSED = Move(c.VIR_DOMAIN_PAUSED, c.VIR_DOMAIN_PAUSED_USER, (SUSPENDED,))
@@ -47,6 +48,9 @@ GONE = Move(c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_UNKNOWN,
             ((c.VIR_DOMAIN_EVENT_STOPPED, c.VIR_DOMAIN_EVENT_STOPPED_FAILED),))
 # The service ended in the middle of its start, before it was let run and before anybody was told of it.
 HALF_STARTED = Move(c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_DAEMON)
+
+
+_CLAIMS = {"STOP": c.VIR_DOMAIN_PAUSED, "RESUME": c.VIR_DOMAIN_RUNNING}
 
 
 class RunningGuests(DomainDriver):
@@ -188,15 +192,16 @@ class RunningGuests(DomainDriver):
         if domain is None or self._guests.get(domain.uuid) is not guest:
             return
         if name in STATE_EVENTS:
-            self._background(self._take_turn_and_look(domain, guest))
+            self._background(self._take_turn_and_look(domain, guest, _CLAIMS.get(name)))
         elif name == "SHUTDOWN":
             self._background(self._shuts_down(domain, guest, from_guest=bool(data.get("guest"))))
         elif name == "RESET":
             self._background(self._rebooted(domain))
 
-    async def _take_turn_and_look(self, domain: DomainObject, guest: Guest) -> None:
+    async def _take_turn_and_look(self, domain: DomainObject, guest: Guest, claim: int | None) -> None:
+        """Look, unless the event says what we believe: had the guest changed since, another event would follow."""
         async with domain.turns.turn("looking at it", math.inf, self.error_domain):
-            if self._guests.get(domain.uuid) is guest:
+            if self._guests.get(domain.uuid) is guest and domain.state != claim:
                 await self._look(domain, guest)
 
     async def _look(self, domain: DomainObject, guest: Guest) -> None:
@@ -241,8 +246,12 @@ class RunningGuests(DomainDriver):
 
     def _forget(self, guest: Guest) -> None:
         del self._guests[guest.paths.uuid]
-        # Not waited for: the next start has a directory of its own, and a left-over one is removed when we start.
-        self._background(asyncio.to_thread(guest.paths.remove))
+        self._background(self._clear_away(guest))
+
+    async def _clear_away(self, guest: Guest) -> None:
+        """Nobody waits for this: the next start has a directory of its own, and leftovers go when we start."""
+        await asyncio.sleep(CLEAR_AWAY)
+        await asyncio.to_thread(guest.paths.remove)
 
 
 def _end_unseen(domain: DomainObject) -> Move:
