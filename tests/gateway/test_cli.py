@@ -366,6 +366,20 @@ def test_sizes_are_written_as_virsh_writes_them() -> None:
         "0.00 B", "1023.00 B", "1.00 KiB", "100.00 GiB", "16.00 EiB"]
 
 
+@pytest.mark.parametrize("arguments", [
+    ("--output", "json", "list"), ("list", "--output", "json"), ("list", "--output=json"), ("--output=json", "list")])
+def test_output_may_stand_anywhere(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """The form of the answer may be said before the verb or behind it."""
+    assert run(["-c", "test:///default", *arguments]) == 0
+    assert [row["name"] for row in of_json(capsys.readouterr().out)] == ["test"]
+
+
+def test_an_output_without_a_form_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing form is told as such, also at the end of the line."""
+    assert run(["-c", "test:///default", "list", "--output"]) == 1
+    assert "--output" in capsys.readouterr().err
+
+
 def test_over_the_bus(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--broker leads to a node; nodes lists its services; a node that is not there fails at once, with a way out."""
     with broker.fresh_url() as url, running_node(node="cli-node", broker=url, folder=tmp_path, services=("domain",)):

@@ -69,7 +69,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        status = app(arguments, standalone_mode=False)
+        status = app(_hoisted(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except CommandError as error:
@@ -87,6 +87,22 @@ def _run(arguments: list[str] | None) -> int:
             raise
         return _fail(format_message(), hint="virtbus --help, or virtbus VERB --help")
     return status if isinstance(status, int) else 0
+
+
+def _hoisted(arguments: list[str]) -> list[str]:
+    """``--output`` may stand behind the verb too: it is about the answer, which is what people think of last."""
+    first, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word == "--output":
+            first += [word, next(words, "")]
+        elif word.startswith("--output="):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
 
 
 def _fail(message: str, error: libvirtError | None = None, hint: str | None = None) -> int:
