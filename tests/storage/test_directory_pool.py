@@ -122,9 +122,13 @@ def test_backing_files_made_by_others(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_encrypted_image(tmp_path: Path) -> None:
-    """An encrypted qcow2 image is told to be one."""
-    image("-f", "qcow2", "--object", "secret,id=s,data=abc", "-o",
-          "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", str(tmp_path / "e"), "1M")
+    """An encrypted qcow2 image is told to be one, by the encryption method in its header (bytes 32 to 35).
+
+    It is written into a plain image: qemu-img measures the CPU before it encrypts, and fails where others use it too.
+    """
+    image("-f", "qcow2", str(tmp_path / "e"), "1M")
+    header = (tmp_path / "e").read_bytes()
+    (tmp_path / "e").write_bytes(header[:32] + struct.pack(">I", 2) + header[36:])
     volume = read_volume(str(tmp_path), "e")
     assert volume is not None
     assert volume.target is not None
