@@ -6,6 +6,7 @@ import os
 import platform
 import socket
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,16 @@ def test_uuid_sources(tmp_path: Path) -> None:
 
 
 def test_host_without_any_identity(tmp_path: Path) -> None:
-    """No UUID is invented: the call fails and says what is missing."""
+    """A host without an identity of its own, such as a container, gets one that stays the same over restarts."""
+    nothing = tmp_path / "nothing"
+    first = Host(nothing, nothing, nothing, state=tmp_path).uuid()
+    assert str(uuid.UUID(first)) == first
+    assert Host(nothing, nothing, nothing, state=tmp_path).uuid() == first
+    assert [path.name for path in tmp_path.iterdir()] == ["host-uuid"]
+
+
+def test_host_without_any_identity_and_place(tmp_path: Path) -> None:
+    """Without a place to keep one, no UUID is invented: the call fails and says what is missing."""
     with pytest.raises(LibvirtError, match="neither a firmware UUID nor a machine id") as caught:
         Host(tmp_path, tmp_path, tmp_path).uuid()
     assert caught.value.code == c.VIR_ERR_INTERNAL_ERROR

@@ -78,8 +78,10 @@ class Cell:
 class Host:
     """The machine that the service runs on; the folders are parameters so that a prepared machine can be read too."""
 
-    def __init__(self, sys: Path = Path("/sys"), proc: Path = Path("/proc"), etc: Path = Path("/etc")) -> None:
-        self._sys, self._proc, self._etc = sys, proc, etc
+    def __init__(self, sys: Path = Path("/sys"), proc: Path = Path("/proc"), etc: Path = Path("/etc"),
+                 state: Path | None = None) -> None:
+        """``state`` is a folder that lasts, for what the host itself does not have."""
+        self._sys, self._proc, self._etc, self._state = sys, proc, etc, state
         self._cpus = sys / "devices/system/cpu"
         self._nodes = sys / "devices/system/node"
 
@@ -98,18 +100,26 @@ class Host:
     def uuid(self) -> str:
         """The host's UUID, the same at every call: the firmware's, else the machine id that the installer made.
 
-        Some firmwares answer one digit repeated; libvirt refuses those too. Raises an internal error when the host has
-        neither, because an invented UUID would change at the next start.
+        Some firmwares answer one digit repeated; libvirt refuses those too. For a host that has neither, such as a
+        container, libvirt makes one up at each start; we make one up once and keep it. Raises an internal error when
+        there is nowhere to keep it.
         """
-        for text in (self.dmi("product_uuid"), sysfs.read(self._etc / "machine-id")):
+        kept = self._state / "host-uuid" if self._state else None
+        for text in (self.dmi("product_uuid"), sysfs.read(self._etc / "machine-id"), kept and sysfs.read(kept)):
             try:
                 found = uuid.UUID(text or "")
             except ValueError:
                 continue
             if len(set(found.bytes)) > 1:
                 return str(found)
-        raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "the host has neither a firmware UUID nor a machine id",
-                           domain=c.VIR_FROM_NODEDEV)
+        if kept is None:
+            raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "the host has neither a firmware UUID nor a machine id",
+                               domain=c.VIR_FROM_NODEDEV)
+        made = str(uuid.uuid4())
+        aside = kept.with_suffix(".new")
+        aside.write_text(f"{made}\n")
+        aside.replace(kept)
+        return made
 
     def memory(self) -> tuple[int, int]:
         """All memory and free memory, KiB: the sum of the NUMA nodes where there are any, as libvirt takes it."""

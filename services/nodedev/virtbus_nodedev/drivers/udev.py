@@ -32,7 +32,7 @@ class UdevDriver(NodedevDriver):
 
     def __init__(self, host: DriverHost) -> None:
         super().__init__(host)
-        self._host = Host()
+        self._host = Host(state=host.state_dir)
         self._table = DeviceTable()
         self._monitor = DeviceMonitor(self._host, self._table, self._changed)
         self._tasks: set[asyncio.Task[None]] = set()
