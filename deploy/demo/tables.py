@@ -104,6 +104,7 @@ def machinery(services: Mapping[str, str]) -> Table:
     return table
 
 
-def guest_series(text: str) -> list[str]:
-    """A few of the series about guests in a /metrics text, as they are scraped; those that are 0 are left out."""
-    return [line for line in text.splitlines() if line.startswith(GUEST_SERIES) and not line.endswith(" 0.0")]
+def guest_series(text: str, guest: str) -> list[str]:
+    """A few of the series about a guest in a /metrics text, as they are scraped; those that are 0 are left out."""
+    return [line for line in text.splitlines()
+            if line.startswith(GUEST_SERIES) and f'domain="{guest}"' in line and not line.endswith((" 0", " 0.0"))]
