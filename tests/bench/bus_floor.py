@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import itertools
 import secrets
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -50,8 +50,8 @@ def serve(url: str) -> None:
     asyncio.run(main())
 
 
-class Callers:
-    """Threads that call one after the other."""
+class Caller:
+    """Calls over a bus client, with the envelope around each."""
 
     def __init__(self, url: str) -> None:
         self._client = BusClient(url)
@@ -59,32 +59,13 @@ class Callers:
         # many threads it is the getting back of that lock which costs.
         self._ids, self._numbers = uuid.uuid4(), itertools.count()
 
-    def _work(self, calls: int, latencies: list[float]) -> None:
-        mine = []
-        for _ in range(calls):
-            began = time.perf_counter()
-            now = time.time()
-            ident = f"{self._ids}-{next(self._numbers)}"
-            body = Request(ident, "domain.get_info", now + 30, {"uuid": "c7a5fdbd-cdaf-9455-926a-d65c16db1809"}, "qemu",
-                           "/system", sent=now).encode()
-            decode_reply(self._client.call(NODE, "domain.get_info", ident, body, now + 30))
-            mine.append(time.perf_counter() - began)
-        latencies += mine
-
-    def run(self, request: dict[str, int]) -> dict[str, float]:
-        """Make ``calls`` calls in ``threads`` threads."""
-        latencies: list[float] = []
-        each = request["calls"] // request["threads"]
-        threads = [threading.Thread(target=self._work, args=(each, latencies)) for _ in range(request["threads"])]
-        wall, cpu = time.perf_counter(), measure.own_cpu()
-        if len(threads) == 1:
-            self._work(each, latencies)
-        else:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        return measure.timed_calls(latencies, time.perf_counter() - wall, measure.own_cpu() - cpu)
+    def call(self) -> object:
+        """One call and its answer."""
+        now = time.time()
+        ident = f"{self._ids}-{next(self._numbers)}"
+        body = Request(ident, "domain.get_info", now + 30, {"uuid": "c7a5fdbd-cdaf-9455-926a-d65c16db1809"}, "qemu",
+                       "/system", sent=now).encode()
+        return decode_reply(self._client.call(NODE, "domain.get_info", ident, body, now + 30))
 
 
 def start(url: str) -> measure.Pair:
@@ -120,7 +101,7 @@ def main() -> None:
     if arguments.role == "server":
         serve(arguments.broker)
     elif arguments.role == "client":
-        measure.serve(Callers(arguments.broker).run)
+        measure.serve(functools.partial(measure.call_in_threads, Caller(arguments.broker).call))
     else:
         with broker(arguments.broker) as url:
             compare(url, [int(t) for t in arguments.threads.split(",")], arguments.rounds, arguments.seconds)

@@ -11,6 +11,7 @@ import json
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,10 +96,43 @@ def serve(run: Callable[[dict[str, int]], dict[str, float]]) -> None:
         print(json.dumps(run(json.loads(line))), flush=True)
 
 
+def own_cpu() -> float:
+    """CPU seconds of this process, all its threads, also those that have ended."""
+    return time.process_time()
+
+
 def timed_calls(latencies: Sequence[float], wall: float, cpu: float) -> dict[str, float]:
     """The figures that a calling program answers with."""
     return {"calls": len(latencies), "wall": wall, "cpu": cpu, "p50": percentile(latencies, 0.5),
             "p99": percentile(latencies, 0.99)}
+
+
+def call_in_threads(call: Callable[[], object], request: Mapping[str, int]) -> dict[str, float]:
+    """Make ``calls`` calls in ``threads`` threads, one after the other in each, and answer what they cost."""
+    latencies: list[float] = []
+    each = request["calls"] // request["threads"]
+    threads = [threading.Thread(target=_call_repeatedly, args=(call, each, latencies))
+               for _ in range(request["threads"])]
+    wall, cpu = time.perf_counter(), own_cpu()
+    if len(threads) == 1:
+        _call_repeatedly(call, each, latencies)  # a caller alone is mostly a program's main thread
+    else:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return timed_calls(latencies, time.perf_counter() - wall, own_cpu() - cpu)
+
+
+def _call_repeatedly(call: Callable[[], object], calls: int, latencies: list[float]) -> None:
+    """One thread's part: its latencies join the others' at the end, so that no call waits for another's list."""
+    now = time.perf_counter
+    mine = []
+    for _ in range(calls):
+        began = now()
+        call()
+        mine.append(now() - began)
+    latencies += mine
 
 
 @dataclass(frozen=True)
@@ -188,8 +222,3 @@ def table(results: Mapping[str, Sequence[Figures]], base: str) -> str:
         lines.append(f"| {name} | " + " | ".join(f"{v:.0f}" for v in middle) + " | "
                      + " | ".join(f"{v:.2f}" for v in ratios) + " |")
     return "\n".join(lines)
-
-
-def own_cpu() -> float:
-    """CPU seconds of this process, all its threads, also those that have ended."""
-    return time.process_time()

@@ -6,10 +6,9 @@ share a connection; the floor is an echo of a body of the same size between two 
 
 from __future__ import annotations
 
+import functools
 import secrets
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pika
@@ -23,37 +22,6 @@ from tests.bench.figures import Figure, milliseconds
 from tests.support.processes import Daemon
 
 GOALS = {1: ("<= 1.2", "", ""), 64: ("", ">= 2", "<= 0.5")}  # p50, calls per second, CPU
-
-
-class Callers:
-    """Threads that ask one domain for its info, one call after the other."""
-
-    def __init__(self, uri: str) -> None:
-        self._domain = virtbus.open(uri).lookupByName("test")
-
-    def _work(self, calls: int, latencies: list[float]) -> None:
-        info, now = self._domain.info, time.perf_counter
-        mine = []
-        for _ in range(calls):
-            began = now()
-            info()
-            mine.append(now() - began)
-        latencies += mine
-
-    def run(self, request: dict[str, int]) -> dict[str, float]:
-        """Make ``calls`` calls in ``threads`` threads."""
-        latencies: list[float] = []
-        each = request["calls"] // request["threads"]
-        threads = [threading.Thread(target=self._work, args=(each, latencies)) for _ in range(request["threads"])]
-        wall, cpu = time.perf_counter(), measure.own_cpu()
-        if len(threads) == 1:
-            self._work(each, latencies)
-        else:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        return measure.timed_calls(latencies, time.perf_counter() - wall, measure.own_cpu() - cpu)
 
 
 def run(broker: str, folder: Path, rounds: int) -> list[Figure]:
@@ -99,4 +67,5 @@ def judge(ours: list[measure.Figures], floor: list[measure.Figures], threads: in
 
 
 if __name__ == "__main__":
-    measure.serve(Callers(sys.argv[1]).run)
+    domain = virtbus.open(sys.argv[1]).lookupByName("test")
+    measure.serve(functools.partial(measure.call_in_threads, domain.info))
