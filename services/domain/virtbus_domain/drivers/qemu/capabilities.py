@@ -1,32 +1,40 @@
-"""What a QEMU binary on this node can do: asked of QEMU itself, once per binary.
+"""What a QEMU binary can do, as facts from which command lines and domain capabilities are decided.
 
-A probe starts the binary without a machine and asks over QMP, which takes some tens of milliseconds, so the answer is
-kept for as long as the file stays the same (path, inode, time of change, size): an upgrade is noticed at the next
-use, without a restart of the service.
+``capabilities_probe`` asks QEMU for them, ``capabilities_cache`` keeps them. Names are QEMU's own throughout. Nothing
+here depends on versions: what exists is listed, so that a distribution's build is taken for what it is.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import tempfile
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
-from virtbus_domain.drivers.qemu import kvm
-from virtbus_domain.drivers.qemu.discovery import GuestPaths
-from virtbus_domain.drivers.qemu.monitor import Monitor, listen
-from virtbus_domain.drivers.qemu.process import launch
+from virtbus_domain.drivers.qemu.cpu_models import CpuModel, HostModel
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
-PROBE_TIMEOUT = 30.0  # seconds; a cold page cache on a busy disk can take several
-_ARCHITECTURES = {"i386": "i686", "arm": "armv7l"}  # QEMU's name -> libvirt's, where they differ
+ARCHITECTURES = {"i386": "i686", "arm": "armv7l"}  # QEMU's name -> libvirt's, where they differ
 
-Identity = tuple[str, int, int, int]
-T = TypeVar("T")
+# What can be asked of QMP's schema: paths as ``capabilities_probe`` explains them. Only these are kept of it.
+SCHEMA_PATHS = frozenset({
+    "blockdev-add/+file/aio/io_uring",
+    "blockdev-add/+nbd/tls-hostname",
+    "blockdev-add/+nbd/reconnect-delay",
+    "blockdev-add/+nvme",
+    "blockdev-add/+rbd/encrypt",
+    "chardev-add/backend/+socket/data/reconnect-ms",
+    "netdev_add/+dgram",
+    "netdev_add/+stream/reconnect",
+    "netdev_add/+stream/reconnect-ms",
+    "netdev_add/+vhost-vdpa/vhostfd",
+    "object-add/+iothread/thread-pool-max",
+    "object-add/+memory-backend-file/reserve",
+    "object-add/+memory-backend-file/rom",
+    "screendump/device",
+    "screendump/format",
+    "set-action/panic",
+})
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,37 @@ class Machine:
     max_cpus: int
     ram_id: str | None  # the name that its main memory must have
     deprecated: bool
+    default_cpu: str | None = None  # QOM type, as in CpuModel.typename
+    hotplugs_cpus: bool = False
+    numa_by_size: bool = False  # whether -numa node,mem= is still taken
+
+
+@dataclass(frozen=True)
+class Sev:
+    """AMD's encrypted guests: where the encryption bit stands in an address, and how many address bits that costs."""
+
+    cbitpos: int
+    reduced_phys_bits: int
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """What guests get from one accelerator, TCG or KVM.
+
+    ``cpu_features`` are the switches that ``-cpu`` takes, ``cpu_available`` those of them that the accelerator can
+    turn on; empty when the emulator cannot tell. ``host_model`` is the named CPU that comes closest to all of these.
+    """
+
+    cpu_models: tuple[CpuModel, ...]
+    cpu_features: frozenset[str]
+    cpu_available: frozenset[str]
+    host_model: HostModel | None
+    gic_versions: frozenset[int]  # of ARM's interrupt controller
+    sev: Sev | None
+
+    def cpu_model(self, name: str) -> CpuModel | None:
+        """The CPU model of this name."""
+        return next((model for model in self.cpu_models if model.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -52,6 +91,21 @@ class QemuCapabilities:
     machines: tuple[Machine, ...]
     has_tcg: bool
     has_kvm: bool  # built in; whether the node's KVM works is another question: CapabilitiesCache.kvm_problem
+    devices: frozenset[str]  # for -device
+    objects: frozenset[str]  # for -object
+    commands: frozenset[str]  # of QMP
+    options: frozenset[str]  # of the command line: "sandbox", and their parameters where told: "sandbox.spawn"
+    machine_properties: frozenset[str]  # for -machine: of any of the machines that have an alias
+    netdevs: frozenset[str]  # for -netdev
+    blockdevs: frozenset[str]  # drivers for -blockdev
+    chardevs: frozenset[str]  # back ends of QMP's chardev-add
+    displays: frozenset[str]  # for -display
+    audiodevs: frozenset[str] | None  # for -audiodev; QEMU tells since 8.0
+    tpm_models: frozenset[str]
+    tpm_types: frozenset[str]
+    schema: frozenset[str]  # those of SCHEMA_PATHS that exist; see knows()
+    tcg: Accelerator | None
+    kvm: Accelerator | None  # None also as long as nobody asked for KVM
 
     def machine(self, name: str) -> Machine | None:
         """The machine type of this name or alias."""
@@ -73,6 +127,16 @@ class QemuCapabilities:
             raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, detail, domain=c.VIR_FROM_QEMU)
         return machine
 
+    def knows(self, path: str) -> bool:
+        """Whether QMP has what a path of ``SCHEMA_PATHS`` names; ``KeyError`` for a path that was never asked."""
+        if path not in SCHEMA_PATHS:
+            raise KeyError(path)
+        return path in self.schema
+
+    def accelerator(self, domain_type: str | None) -> Accelerator | None:
+        """The facts for domains of a type, "kvm" or "qemu"; None when they were not asked or do not exist."""
+        return self.kvm if domain_type == "kvm" else self.tcg
+
 
 def find_emulators() -> dict[str, Path]:
     """The emulators in ``PATH``, by architecture in libvirt's words. They are found by name; nothing is started."""
@@ -82,112 +146,5 @@ def find_emulators() -> dict[str, Path]:
             name = path.name.removeprefix("qemu-system-")
             # Debian also ships special builds, such as qemu-system-x86_64-microvm: those are asked for by path.
             if "-" not in name and os.access(path, os.X_OK):
-                found.setdefault(_ARCHITECTURES.get(name, name), path)
+                found.setdefault(ARCHITECTURES.get(name, name), path)
     return found
-
-
-class _OncePerFile(Generic[T]):
-    """Runs a probe once per state of a file, for however many callers at once; a failed probe is tried again."""
-
-    def __init__(self, probe: Callable[[Path], Awaitable[T]]) -> None:
-        self._probe = probe
-        self._runs: dict[Path, tuple[Identity, asyncio.Task[T]]] = {}
-
-    async def get(self, binary: Path) -> T:
-        identity = _identity(binary)
-        known = self._runs.get(binary)
-        if known is None or known[0] != identity or _failed(known[1]):
-            known = identity, asyncio.create_task(self._run(binary))
-            self._runs[binary] = known
-        # Shielded: a caller that gives up must not take the answer from the others.
-        return await asyncio.shield(known[1])
-
-    async def _run(self, binary: Path) -> T:
-        return await self._probe(binary)
-
-
-class CapabilitiesCache:
-    """The answers of all emulators in use."""
-
-    def __init__(self) -> None:
-        self._probes = _OncePerFile(probe)
-        self._kvm = _OncePerFile(kvm.problem)
-
-    async def get(self, binary: Path) -> QemuCapabilities:
-        """What this emulator can do; ``LibvirtError`` when it is not there, cannot run or does not answer."""
-        return await self._probes.get(binary)
-
-    async def kvm_problem(self, binary: Path) -> str | None:
-        """Why this emulator cannot use KVM on this node, or None when it can.
-
-        Takes up to ``kvm.TIMEOUT`` seconds the first time, when KVM is present but hangs.
-        """
-        problem = kvm.unavailable() or await self._unsuitable(binary)
-        return problem or await self._kvm.get(binary)
-
-    async def _unsuitable(self, binary: Path) -> str | None:
-        capabilities = await self.get(binary)
-        if not capabilities.has_kvm:
-            return "the emulator was built without KVM"
-        if capabilities.arch not in kvm.ARCHITECTURES:
-            return f"KVM was not tested on {capabilities.arch}"
-        return None
-
-
-async def probe(binary: Path) -> QemuCapabilities:
-    """Start the emulator without a machine and ask it. ``LibvirtError`` with its own words when it does not run."""
-    with tempfile.TemporaryDirectory(prefix="virtbus-probe-") as scratch:
-        paths = GuestPaths(Path(scratch), 1, "00000000-0000-0000-0000-000000000000")
-        paths.create()
-        listener = listen(paths.monitor)
-        argv = [
-            str(binary), "-S", "-no-user-config", "-nodefaults", "-display", "none", "-machine", "none",
-            "-accel", "tcg", "-chardev", f"socket,id=charmonitor,fd={listener.fileno()},server=on,wait=off",
-            "-mon", "chardev=charmonitor,mode=control"]
-        process, monitor = await launch(argv, paths, listener, [], outlives_us=False)
-        try:
-            async with asyncio.timeout(PROBE_TIMEOUT):
-                return await _ask(binary, monitor)
-        finally:
-            await process.kill()
-            await monitor.closed.wait()
-
-
-async def _ask(binary: Path, monitor: Monitor) -> QemuCapabilities:
-    version = await monitor.execute("query-version")
-    target = await monitor.execute("query-target")
-    machines = await monitor.execute("query-machines")
-    accelerators = {item["name"] for item in await monitor.execute("qom-list-types", {"implements": "accel"})}
-    number = version["qemu"]
-    return QemuCapabilities(
-        binary=binary,
-        arch=_ARCHITECTURES.get(target["arch"], target["arch"]),
-        version=number["major"] * 1_000_000 + number["minor"] * 1_000 + number["micro"],
-        package=version["package"],
-        machines=tuple(_machine(item) for item in machines if item["name"] != "none"),
-        has_tcg="tcg-accel" in accelerators,
-        has_kvm="kvm-accel" in accelerators,
-    )
-
-
-def _machine(item: dict[str, object]) -> Machine:
-    alias, ram_id, max_cpus = item.get("alias"), item.get("default-ram-id"), item["cpu-max"]
-    assert isinstance(max_cpus, int)
-    return Machine(
-        name=str(item["name"]), alias=None if alias is None else str(alias),
-        is_default=item.get("is-default") is True, max_cpus=max_cpus,
-        ram_id=None if ram_id is None else str(ram_id), deprecated=item.get("deprecated") is True)
-
-
-def _identity(binary: Path) -> Identity:
-    try:
-        status = binary.stat()
-    except OSError as error:
-        # libvirt's words and code for an emulator that is not there.
-        raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR, f"Cannot check QEMU binary {binary}: {error.strerror}",
-                           domain=c.VIR_FROM_QEMU, int1=error.errno or -1) from error
-    return str(binary), status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _failed(task: asyncio.Task[T]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from virtbus_domain.drivers.qemu.capabilities import CapabilitiesCache, QemuCapabilities, find_emulators
+from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities, find_emulators
+from virtbus_domain.drivers.qemu.capabilities_cache import CapabilitiesCache
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
 from virtbus_domain.drivers.qemu.guest_capabilities import guest_element
@@ -52,7 +53,8 @@ class QemuDriver(RunningGuests):
     error_domain = c.VIR_FROM_QEMU
     flags: ClassVar[Mapping[str, int]] = {
         "DomainCreateWithFlags": c.VIR_DOMAIN_START_PAUSED,
-        "DomainCreateXML": c.VIR_DOMAIN_START_PAUSED,
+        "DomainCreateXML": c.VIR_DOMAIN_START_PAUSED | c.VIR_DOMAIN_START_VALIDATE,
+        "DomainDefineXMLFlags": c.VIR_DOMAIN_DEFINE_VALIDATE,
         "DomainGetXMLDesc": c.VIR_DOMAIN_XML_SECURE | c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_MIGRATABLE,
         "DomainUndefineFlags": (c.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | c.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
                                 | c.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA),
@@ -64,7 +66,7 @@ class QemuDriver(RunningGuests):
 
     def __init__(self, host: DriverHost) -> None:
         super().__init__(host)
-        self._cache = CapabilitiesCache()
+        self._cache = CapabilitiesCache(host.state_dir / "emulators")
         self._emulators: dict[str, QemuCapabilities] = {}  # by architecture: those that answered
 
     # -- start and stop of the service ------------------------------------------------------------------------------

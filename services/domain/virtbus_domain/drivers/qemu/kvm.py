@@ -55,6 +55,16 @@ def unavailable() -> str | None:
     return None
 
 
+def host_identity() -> str:
+    """What the answers of KVM depend on besides the emulator: this boot of this kernel, and its KVM as loaded now.
+
+    A module that is loaded anew, perhaps with other parameters, makes its device anew. ``OSError`` without KVM.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    device = _DEVICE.stat()
+    return f"{boot} {device.st_ino} {device.st_ctime_ns}"
+
+
 async def problem(binary: Path, accelerator: str = "kvm") -> str | None:
     """Run the test guest on an x86 emulator: None when it passed, or what was wrong.
 
