@@ -6,16 +6,26 @@ a crash it is there with its outcome, or not there at all.
 
 from __future__ import annotations
 
+import asyncio
+
 from virtbus_domain.handlers import Ctx, find, handlers
 from virtbus_domain.moves import emit
 from virtbus_domain.object import KIND, DomainObject, identity
 from virtbus_domain.xml import format_domain
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.validate import validate
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
 from virtbus_shared.api.common import Document, Flag
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import Nothing
+
+
+async def read(ctx: Ctx, xml: str, *, check: bool) -> Domain:
+    """A client's document, completed by the driver; with ``check`` only if libvirt's schema allows it."""
+    if check:
+        await asyncio.to_thread(validate, xml, "domain")
+    return await ctx.driver.read(xml)
 
 
 def take(ctx: Ctx, model: Domain) -> DomainObject:
@@ -45,7 +55,7 @@ async def define_xml(ctx: Ctx, params: api.DomainXML) -> api.Domain:
     """virDomainDefineXMLFlags: a new definition, or a new version of one; a running domain keeps running as it is."""
     driver = ctx.driver
     driver.require_flags("DomainDefineXMLFlags", params.flags)
-    model = await driver.read(params.xml)
+    model = await read(ctx, params.xml, check=bool(params.flags & c.VIR_DOMAIN_DEFINE_VALIDATE))
     domain = await ctx.hold(lambda: take(ctx, model))
     _define(ctx, domain, model)
     return domain.reference

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from virtbus_domain.definition import take
+from virtbus_domain.definition import read, take
 from virtbus_domain.handlers import Ctx, find, handlers
 from virtbus_domain.moves import Move, apply
 from virtbus_domain.object import DomainObject
@@ -40,7 +40,7 @@ async def create_xml(ctx: Ctx, params: api.DomainXML) -> api.Domain:
     """virDomainCreateXML: a transient domain, or a defined one that runs this once as the document says."""
     driver = ctx.driver
     driver.require_flags("DomainCreateXML", params.flags)
-    model = await driver.read(params.xml)
+    model = await read(ctx, params.xml, check=bool(params.flags & c.VIR_DOMAIN_START_VALIDATE))
     domain = await ctx.hold(lambda: take(ctx, model))
     if domain.active:
         raise driver.invalid(f"domain '{domain.name}' is already active", c.VIR_FROM_DOMAIN)

@@ -166,7 +166,8 @@ def _change(name: str, serves: str, params: type[P], result: type[R], summary: s
         serves=tuple(serves.split()), errors=errors, since="0.1"))
 
 
-_XML = (c.VIR_ERR_XML_ERROR, c.VIR_ERR_XML_DETAIL, c.VIR_ERR_OPERATION_FAILED, c.VIR_ERR_CONFIG_UNSUPPORTED)
+_XML = (c.VIR_ERR_XML_ERROR, c.VIR_ERR_XML_DETAIL, c.VIR_ERR_OPERATION_FAILED, c.VIR_ERR_CONFIG_UNSUPPORTED,
+        c.VIR_ERR_XML_INVALID_SCHEMA)
 
 # The connection
 OPEN = _read("open", "virConnectOpen virConnectGetType virConnectGetVersion", NoParams, OpenResult,

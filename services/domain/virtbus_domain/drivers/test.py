@@ -96,6 +96,8 @@ class TestDriver(DomainDriver):
     error_domain = c.VIR_FROM_TEST
     version = 2
     flags: ClassVar[Mapping[str, int]] = {
+        "DomainCreateXML": c.VIR_DOMAIN_START_VALIDATE,
+        "DomainDefineXMLFlags": c.VIR_DOMAIN_DEFINE_VALIDATE,
         "DomainGetXMLDesc": c.VIR_DOMAIN_XML_SECURE | c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_MIGRATABLE,
         "DomainUndefineFlags": (c.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | c.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
                                 | c.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA),
