@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from virtbus_domain.xml.address import address, alias
+from virtbus_domain.xml.address import acpi_index, address, alias
+from virtbus_domain.xml.lenient import YES, known, unless
+from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import ONOFF, UINT, YESNO, words
+from virtbus_shared.service.xml_values import ONOFF, UINT, YESNO, Kind, Refusal, words
 
 MODELS = ("vga", "cirrus", "vmvga", "xen", "vbox", "qxl", "parallels", "virtio", "gop", "none", "bochs", "ramfb")
+
+
+def _read_amount(text: str) -> int | None:
+    """A number; an empty text and zero leave the choice to the driver."""
+    assert UINT.read
+    return (UINT.read(text) or None) if text else None
+
+
+_AMOUNT: Kind[int | None] = Kind(_read_amount, str)
+
+
+def _wrong(name: str, code: int = c.VIR_ERR_XML_ERROR) -> Refusal:
+    return (code, f"cannot parse video {name} '{{value}}'")
 
 
 @element
@@ -18,15 +33,16 @@ class Video(Element):
     driver_ats: bool | None = attr("driver/@ats", ONOFF)
     driver_packed: bool | None = attr("driver/@packed", ONOFF)
     driver_page_per_vq: bool | None = attr("driver/@page_per_vq", ONOFF)
-    driver_vgaconf: str | None = attr("driver/@vgaconf", words("io", "on", "off"))
+    driver_vgaconf: str | None = attr("driver/@vgaconf", known("on", "off"))
     driver_name: str | None = attr("driver/@name", words("qemu", "vhostuser"))
-    model: str | None = attr("model/@type", words(*MODELS))
-    ram: int | None = attr("model/@ram", UINT)
-    vram: int | None = attr("model/@vram", UINT)
-    vram64: int | None = attr("model/@vram64", UINT)
-    vgamem: int | None = attr("model/@vgamem", UINT)
-    heads: int | None = attr("model/@heads", UINT)
-    primary: bool | None = attr("model/@primary", YESNO)
+    model: str | None = attr("model/@type", unless(words("default", "", *MODELS), "default", ""),
+                             error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown video model '{value}'"))
+    ram: int | None = attr("model/@ram", _AMOUNT, error=_wrong("ram"))
+    vram: int | None = attr("model/@vram", _AMOUNT, error=_wrong("vram"))
+    vram64: int | None = attr("model/@vram64", _AMOUNT, error=_wrong("vram64"))
+    vgamem: int | None = attr("model/@vgamem", _AMOUNT, error=_wrong("vgamem"))
+    heads: int | None = attr("model/@heads", UINT, error=_wrong("heads", c.VIR_ERR_INTERNAL_ERROR))
+    primary: bool | None = attr("model/@primary", YES)
     blob: bool | None = attr("model/@blob", ONOFF)
     accel3d: bool | None = attr("model/acceleration/@accel3d", YESNO)
     accel2d: bool | None = attr("model/acceleration/@accel2d", YESNO)
@@ -34,5 +50,5 @@ class Video(Element):
     resolution_x: int | None = attr("model/resolution/@x", UINT)
     resolution_y: int | None = attr("model/resolution/@y", UINT)
     alias: str | None = alias()
-    acpi_index: int | None = attr("acpi/@index", UINT)
+    acpi_index: int | None = acpi_index()
     address: Element | None = address()

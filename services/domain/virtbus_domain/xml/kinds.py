@@ -1,0 +1,148 @@
+"""What a device of one type has no use for: libvirt does not read it, so no definition keeps it.
+
+One element serves many types: the ``source`` of an interface names a bridge, a socket or a host device, and the
+attributes of the others count for nothing. The models declare all of them; here is dropped what the type of a device
+leaves without a meaning, and what says nothing. The tables of what each type reads stand beside the models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from virtbus_domain.xml.chardev import SOURCE_FIELDS as CHARDEV_SOURCE
+from virtbus_domain.xml.chardev import TARGET_FIELDS, Chardev, ChardevSource
+from virtbus_domain.xml.graphics import CHANNELS, Graphics
+from virtbus_domain.xml.graphics import FIELDS as GRAPHICS
+from virtbus_domain.xml.input import SOURCE_FIELDS as INPUT_SOURCE
+from virtbus_domain.xml.input import Input
+from virtbus_domain.xml.interface import SOURCE_FIELDS as INTERFACE_SOURCE
+from virtbus_domain.xml.interface import VIRTIO_MODELS, Interface, InterfaceBackend, InterfaceDriver, InterfaceSource
+from virtbus_domain.xml.network_port import Bandwidth, FilterRef
+from virtbus_domain.xml.sound import AUDIO_FIELDS, DIRECTION_FIELDS, Audio, AudioDirection, Sound
+from virtbus_domain.xml.video import Video
+from virtbus_shared.service.xml_lines import PLANS, Element
+
+_FILTERED = ("network", "bridge", "ethernet")
+_HDA = ("ich6", "ich9")
+_VARIABLE = re.compile("[a-zA-Z0-9_]+", re.ASCII)
+_VALUE = re.compile("[a-zA-Z0-9_.:]+", re.ASCII)
+
+
+def _keep(model: Element, names: Collection[str], *, of: Collection[str] | None = None) -> None:
+    """Empty all fields, or those ``of`` a group, but the named ones."""
+    for name in PLANS[type(model)].lines if of is None else of:
+        if name not in names:
+            setattr(model, name, [] if isinstance(getattr(model, name), list) else None)
+
+
+def _all(table: dict[str, tuple[str, ...]]) -> set[str]:
+    return {name for names in table.values() for name in names}
+
+
+def drop_from_interface(interface: Interface) -> None:
+    """Sources of other types, virtio options of other cards, filters where none can be."""
+    if interface.type != "hostdev":
+        interface.managed = None
+    _drop_from_source(interface)
+    driver = interface.driver
+    if driver and interface.type == "hostdev":
+        _keep(driver, ("name",))
+    elif interface.model not in VIRTIO_MODELS:
+        interface.driver = None
+    if interface.driver == InterfaceDriver():
+        interface.driver = None
+    if interface.backend and interface.model not in VIRTIO_MODELS:
+        interface.backend.vhost = None
+    if interface.backend == InterfaceBackend():
+        interface.backend = None
+    if interface.bandwidth == Bandwidth():
+        interface.bandwidth = None
+    if interface.type not in _FILTERED or not (interface.filterref and interface.filterref.filter):
+        interface.filterref = None
+    else:
+        _drop_from_filter(interface.filterref)
+
+
+def _drop_from_source(interface: Interface) -> None:
+    source, names = interface.source, INTERFACE_SOURCE.get(interface.type or "", ())
+    if source is None:
+        return
+    if interface.type == "user" and interface.backend and interface.backend.type:
+        names = ("dev",)
+    _keep(source, (*names, "ips", "routes"))
+    if not source.reconnect_enabled:
+        source.reconnect_timeout = None
+    if not names and source == InterfaceSource():
+        interface.source = None
+
+
+def _drop_from_filter(filterref: FilterRef) -> None:
+    """Variables that no filter could have; what is left comes sorted by name."""
+    filterref.parameters = sorted(
+        (p for p in filterref.parameters if _VARIABLE.fullmatch(p.name or "") and _VALUE.fullmatch(p.value or "")),
+        key=lambda parameter: str(parameter.name))
+
+
+def drop_from_chardev(chardev: Chardev, element: str) -> None:
+    """Sources and targets of other types; ``element`` is "serial", "parallel", "console" or "channel"."""
+    names = CHARDEV_SOURCE.get(chardev.type or "pty", ())
+    for source in chardev.source:
+        _keep(source, names)
+        _settle_source(source)
+        if chardev.type == "unix" and not source.path:
+            _keep(source, ())
+    chardev.source = [source for source in chardev.source if source != ChardevSource()]
+    chardev.source.sort(key=lambda source: chardev.type == "udp" and source.mode != "bind")
+    if chardev.type != "tcp":
+        chardev.protocol = None
+    if chardev.log_file is None:
+        chardev.log_append = None
+    if chardev.target:
+        kind = (chardev.target.type or "") if element == "channel" else element
+        _keep(chardev.target, TARGET_FIELDS.get(kind, ("type",)))
+
+
+def _settle_source(source: ChardevSource) -> None:
+    if not source.reconnect_enabled:
+        source.reconnect_timeout = None
+    source.seclabels = [s for s in source.seclabels if s.relabel is not None or s.label is not None]
+    for seclabel in source.seclabels:
+        if seclabel.relabel is None:
+            seclabel.relabel = True
+
+
+def drop_from_graphics(graphics: Graphics) -> None:
+    """Attributes of other types, rules for a password that is not there, and channels without a rule."""
+    _keep(graphics, ("type", *GRAPHICS.get(graphics.type or "", ())))
+    if graphics.passwd is None:
+        graphics.passwd_valid_to = graphics.connected = None
+    last = {channel.name: channel for channel in graphics.channels}
+    graphics.channels = [last[name] for name in CHANNELS if name in last and last[name].mode != "any"]
+
+
+def drop_from_video(video: Video) -> None:
+    """A card that is none has no properties."""
+    if video.model == "none":
+        _keep(video, ("model", "alias"))
+
+
+def drop_from_input(device: Input) -> None:
+    """Host devices of other types."""
+    _keep(device, INPUT_SOURCE.get(device.type or "", ()), of=_all(INPUT_SOURCE))
+
+
+def drop_from_sound(sound: Sound) -> None:
+    """Codecs of cards that have none."""
+    if sound.model not in _HDA:
+        sound.codecs = []
+
+
+def drop_from_audio(audio: Audio) -> None:
+    """Settings of other types, and directions of which nothing is said."""
+    _keep(audio, AUDIO_FIELDS.get(audio.type or "", ()), of=_all(AUDIO_FIELDS))
+    for direction in (audio.input, audio.output):
+        if direction:
+            _keep(direction, DIRECTION_FIELDS.get(audio.type or "", ()), of=_all(DIRECTION_FIELDS))
+    audio.input = None if audio.input == AudioDirection() else audio.input
+    audio.output = None if audio.output == AudioDirection() else audio.output
