@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from virtbus_domain.drivers.qemu.arguments import Arguments, unsupported
+from virtbus_domain.drivers.qemu.command.arguments import Arguments, unsupported
 from virtbus_domain.drivers.qemu.capabilities import Machine, QemuCapabilities
 from virtbus_domain.drivers.qemu.devices import I440FX, Q35, DeviceBuilder, Platform
 from virtbus_domain.drivers.qemu.discovery import GuestPaths

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from virtbus_domain.drivers.qemu.arguments import Arguments, Json, Null, unsupported
+from virtbus_domain.drivers.qemu.command.arguments import Arguments, Json, Null, unsupported
 from virtbus_domain.drivers.qemu.names import controller_name, disk_name, numbered
 from virtbus_domain.drivers.qemu.supported import raw_address, raw_attributes
 from virtbus_domain.xml.address import DriveAddress, PciAddress

@@ -7,7 +7,7 @@ supported when the builder reads it and its field is added here.
 
 from __future__ import annotations
 
-from virtbus_domain.drivers.qemu.arguments import unsupported
+from virtbus_domain.drivers.qemu.command.arguments import unsupported
 from virtbus_domain.xml.address import DriveAddress, PciAddress
 from virtbus_domain.xml.chardev import Chardev, ChardevSource, ChardevTarget
 from virtbus_domain.xml.controller import Controller

@@ -8,7 +8,7 @@ that has JSON syntax (``-blockdev``, ``-device``, ``-netdev``, ``-object``) is w
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from virtbus_shared import constants as c
@@ -22,7 +22,7 @@ class Null(Enum):
 
 
 Scalar = str | int | bool
-Json = Scalar | None | Null | Mapping[str, "Json"]
+Json = Scalar | None | Null | Mapping[str, "Json"] | list["Json"]
 
 
 def unsupported(path: str) -> LibvirtError:
@@ -52,18 +52,25 @@ class Arguments:
 
     def keyed(self, option: str, first: str | None = None, /, **values: Scalar | None) -> None:
         """An option of the form "first,key=value": absent values are left out; ``_`` in a key stands for ``-``."""
+        self.pairs(option, [(key.replace("_", "-"), value) for key, value in values.items()], first)
+
+    def pairs(self, option: str, values: Iterable[tuple[str, Scalar | None]], first: str | None = None) -> None:
+        """As ``keyed``, for options in which a key may come more than once; keys are written as they are."""
         parts = [] if first is None else [escape(first)]
-        parts += [f"{key.replace('_', '-')}={escape(value)}" for key, value in values.items() if value is not None]
+        parts += [f"{key}={escape(value)}" for key, value in values if value is not None]
         self.plain(option, ",".join(parts))
 
     def json(self, option: str, **values: Json) -> None:
         """An option with JSON syntax: as for ``keyed``, absent values are left out, at every depth."""
-        self.plain(option, json.dumps(_present(values), separators=(",", ":"), ensure_ascii=False))
+        self.plain(option, json.dumps(present(values), separators=(",", ":"), ensure_ascii=False))
 
 
-def _present(value: Json) -> object:
+def present(value: Json) -> object:
+    """A value without what is absent at any depth, names in QEMU's spelling."""
     if isinstance(value, Mapping):
-        return {key.replace("_", "-"): _present(item) for key, item in value.items() if item is not None}
+        return {key.replace("_", "-"): present(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [present(item) for item in value]
     return None if value is Null.NULL else value
 
 

@@ -1,0 +1,86 @@
+"""Disks, CD-ROM and floppy drives: the device on top of a disk's block nodes, by the bus it sits on."""
+
+from __future__ import annotations
+
+from virtbus_domain.drivers.qemu.command.arguments import Json, unsupported
+from virtbus_domain.drivers.qemu.command.block import CACHE, disk_nodes
+from virtbus_domain.drivers.qemu.command.parts import Part, part_device
+from virtbus_domain.drivers.qemu.command.place import Properties, place, transitional, virtio_options
+from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.xml.address import DriveAddress
+from virtbus_domain.xml.disk import Disk, DiskDriver
+
+_NARROW = frozenset(("lsilogic", "am53c974", "dc390"))  # SCSI adapters without logical units
+
+
+def disk_parts(disk: Disk, setup: Setup) -> list[Part]:
+    """A drive, with its medium if it has one."""
+    name, options = str(disk.alias), disk.driver or DiskDriver()
+    if disk.transient is not None:
+        raise unsupported(f"the transient disk '{name}'")
+    nodes, node = disk_nodes(disk, setup) if disk.source is not None else ([], None)
+    driver, properties = _driver(disk, options, setup)
+    device = part_device(
+        driver, name, **properties, drive=node,
+        bootindex=None if disk.target_bus == "fdc" else setup.boot.get(name), serial=disk.serial,
+        share_rw=True if disk.shareable else None, logical_block_size=disk.logical_block_size,
+        physical_block_size=disk.physical_block_size, cyls=disk.geometry_cyls, heads=disk.geometry_heads,
+        secs=disk.geometry_secs,
+        write_cache=CACHE[options.cache][2] if options.cache in CACHE and disk.source is not None else None,
+        werror=_policy(options.error_policy),
+        rerror=_policy(options.rerror_policy or (None if options.error_policy == "enospace" else options.error_policy)))
+    return [*nodes, device]
+
+
+def _policy(word: str | None) -> str | None:
+    """libvirt's error policy in QEMU's word."""
+    return {"enospace": "enospc", "default": None}.get(word, word) if word else None
+
+
+def _driver(disk: Disk, options: DiskDriver, setup: Setup) -> tuple[str, Properties]:
+    bus, cdrom, name = disk.target_bus, disk.device == "cdrom", str(disk.alias)
+    address = disk.address
+    if bus == "virtio" and disk.device in ("disk", "lun"):
+        return transitional("virtio-blk-pci", disk.model), _virtio(options) | place(disk, setup)
+    if bus == "usb" and disk.device in ("disk", "cdrom"):
+        return "usb-storage", {"removable": bool(disk.target_removable), **place(disk, setup)}
+    if not isinstance(address, DriveAddress):
+        raise unsupported(f"disk '{name}' on {bus}")
+    controller, unit = address.controller or 0, address.unit or 0
+    wwn: Json = int(disk.wwn, 16) if disk.wwn else None
+    if bus == "sata":
+        base = "ide" if controller == 0 and setup.is_q35 else setup.controller("sata", controller)
+        return "ide-cd" if cdrom else "ide-hd", {"bus": f"{base}.{unit}", "wwn": wwn,
+                                                 "rotation_rate": disk.target_rotation_rate}
+    if bus == "ide" and controller == 0:
+        return "ide-cd" if cdrom else "ide-hd", {"bus": f"ide.{address.bus or 0}", "unit": unit, "wwn": wwn}
+    if bus == "fdc":
+        return "floppy", {"bus": f"{setup.controller('fdc', controller)}.0", "unit": unit}
+    if bus == "scsi":
+        driver, properties = _scsi(disk, address, setup)
+        return driver, properties | {"wwn": wwn}
+    raise unsupported(f"disk '{name}' on {bus}")
+
+
+def _virtio(options: DiskDriver) -> Properties:
+    return {"iothread": f"iothread{options.iothread}" if options.iothread else None, "ioeventfd": options.ioeventfd,
+            "event_idx": options.event_idx, "num_queues": options.queues, "queue_size": options.queue_size,
+            **virtio_options(iommu=options.iommu, ats=options.ats, packed=options.packed,
+                             page_per_vq=options.page_per_vq)}
+
+
+def _scsi(disk: Disk, address: DriveAddress, setup: Setup) -> tuple[str, Properties]:
+    controller = address.controller or 0
+    model = next((other.model for other in setup.devices.controllers
+                  if (other.type, other.index) == ("scsi", controller)), None)
+    bus = f"{setup.controller('scsi', controller)}.0"
+    where: Properties = {"bus": bus, "scsi_id": address.unit or 0}
+    if model not in _NARROW:
+        where = {"bus": bus, "channel": address.bus or 0, "scsi_id": address.target or 0, "lun": address.unit or 0}
+    if disk.device == "lun":
+        return "scsi-block", where
+    # How the guest tells disks apart when nobody gave them serials.
+    identity: Json = disk.serial or f"drive-{disk.alias}"
+    return "scsi-cd" if disk.device == "cdrom" else "scsi-hd", where | {
+        "device_id": identity, "vendor": disk.vendor, "product": disk.product,
+        "rotation_rate": disk.target_rotation_rate}

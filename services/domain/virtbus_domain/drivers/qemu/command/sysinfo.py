@@ -1,0 +1,42 @@
+"""What the guest reads about its machine: SMBIOS tables and files of the firmware's configuration device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from virtbus_domain.drivers.qemu.command.arguments import Arguments, unsupported
+from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.xml.sysinfo import Sysinfo, SysinfoEntry
+
+
+def append_sysinfo(arguments: Arguments, setup: Setup) -> None:
+    """``-smbios`` for each table and ``-fw_cfg`` for each file."""
+    os = setup.domain.os
+    mode = os.smbios_mode if os else None
+    if mode == "host":
+        raise unsupported("/domain/os/smbios[@mode='host']")
+    for info in setup.domain.sysinfos:
+        if info.type == "fwcfg":
+            for entry in info.entries:
+                arguments.keyed("-fw_cfg", name=entry.name, string=None if entry.file else entry.value,
+                                file=entry.file)
+        elif mode == "sysinfo":
+            _smbios(arguments, info, setup)
+
+
+def _smbios(arguments: Arguments, info: Sysinfo, setup: Setup) -> None:
+    """Types as in the DMTF's specification of SMBIOS: 0 firmware, 1 system, 2 board, 3 chassis, 11 strings."""
+    _table(arguments, 0, info.bios)
+    # The UUID is the domain's, which QEMU puts into this table by itself.
+    _table(arguments, 1, (entry for entry in info.system if entry.name != "uuid"))
+    for board in info.base_boards:
+        _table(arguments, 2, board.entries)
+    _table(arguments, 3, info.chassis)
+    if info.oem_strings:
+        arguments.pairs("-smbios", [("type", 11), *(("value", text) for text in info.oem_strings)])
+
+
+def _table(arguments: Arguments, number: int, entries: Iterable[SysinfoEntry]) -> None:
+    values = [(str(entry.name), entry.value) for entry in entries]
+    if values:
+        arguments.pairs("-smbios", [("type", number), *values])

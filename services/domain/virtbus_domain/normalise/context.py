@@ -1,0 +1,57 @@
+"""What the passes need to know beyond the document, and the refusals they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+
+Kind = Literal["test", "qemu"]
+# (architecture, machine as written or None) -> the canonical machine type, None to leave it open. Raises LibvirtError.
+MachineLookup = Callable[[str, str | None], str | None]
+
+
+def as_written(arch: str, machine: str | None) -> str | None:
+    """The machine look-up of a driver that has no opinion."""
+    del arch
+    return machine
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """For which kind of driver a definition is completed.
+
+    ``machine`` makes a machine type canonical ("pc" to "pc-i440fx-7.2"); ``default_cpu`` is the model that the machine
+    has when none is named; ``nvram_dir`` is where a guest's firmware variables are to live; ``randbytes`` is the
+    source of generated UUIDs and MAC addresses.
+    """
+
+    kind: Kind
+    machine: MachineLookup = as_written
+    randbytes: Callable[[int], bytes] = os.urandom
+    default_cpu: str = "qemu64"
+    nvram_dir: str = "/var/lib/virtbus/domain/nvram"
+
+    @property
+    def qemu(self) -> bool:
+        """Whether the defaults are those of libvirt's QEMU driver, or only those that all drivers share."""
+        return self.kind == "qemu"
+
+
+def xml_error(detail: str) -> LibvirtError:
+    """``VIR_ERR_XML_ERROR`` of a domain document."""
+    return LibvirtError(c.VIR_ERR_XML_ERROR, detail, domain=c.VIR_FROM_DOMAIN)
+
+
+def unsupported(detail: str) -> LibvirtError:
+    """``VIR_ERR_CONFIG_UNSUPPORTED`` of a domain document."""
+    return LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, detail, domain=c.VIR_FROM_DOMAIN)
+
+
+def qemu_unsupported(detail: str) -> LibvirtError:
+    """``VIR_ERR_CONFIG_UNSUPPORTED`` of the QEMU driver's own rules."""
+    return LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, detail, domain=c.VIR_FROM_QEMU)

@@ -1,0 +1,98 @@
+"""Controllers: their numbers and places, and those that the machine or a device brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from virtbus_domain.normalise.context import Context
+from virtbus_domain.xml.address import CcidAddress, DriveAddress
+from virtbus_domain.xml.controller import Controller
+from virtbus_domain.xml.domain import Domain
+
+# Kinds with drive addresses, in the order in which controllers are added for disks.
+_DRIVE_KINDS = ("scsi", "fdc", "ide", "sata")
+
+
+def insert_controller(controllers: list[Controller], new: Controller) -> None:
+    """Put a controller behind those of its kind with smaller numbers; a kind that is new goes to the end."""
+    place = None
+    for position in range(len(controllers) - 1, -1, -1):
+        other = controllers[position]
+        if other.type == new.type:
+            if new.index is None:
+                place = position + 1
+                break
+            if (other.index if other.index is not None else -1) > new.index:
+                place = position
+            elif place is None:
+                place = position + 1
+    controllers.insert(len(controllers) if place is None else place, new)
+
+
+def need_controller(controllers: list[Controller], kind: str, index: int, model: str | None = None) -> None:
+    """Add a controller unless there is one of this kind and number."""
+    for other in controllers:
+        if other.type == kind and other.index == index:
+            return
+    insert_controller(controllers, Controller(type=kind, index=index, model=model))
+
+
+def number_controllers(domain: Domain, context: Context) -> None:
+    """Group the controllers by kind and give a number to those that have none: the first free one."""
+    del context
+    assert domain.devices
+    written, ordered = domain.devices.controllers, []
+    for controller in written:
+        if controller.index is not None and controller.index < 0:
+            controller.index = None
+        insert_controller(ordered, controller)
+    for controller in ordered:
+        if controller.index is None:
+            used = {other.index for other in ordered if other.type == controller.type}
+            controller.index = next(number for number in range(len(used) + 1) if number not in used)
+    domain.devices.controllers = ordered
+
+
+def add_machine_controllers(domain: Domain, context: Context) -> None:
+    """What a PC has in any case: USB, a root bus, and on q35 the SATA controller of the chipset."""
+    if not context.qemu:
+        return
+    assert domain.devices
+    assert domain.os
+    controllers, machine = domain.devices.controllers, domain.os.machine or ""
+    q35 = machine.startswith("pc-q35")
+    for controller in controllers:
+        if controller.type == "usb" and controller.model is None:
+            controller.model = "piix3-uhci"
+        elif controller.type == "scsi" and controller.model is None:
+            controller.model = "lsilogic"
+    if not machine.startswith("isapc") and not any(other.type == "usb" for other in controllers):
+        insert_controller(controllers, Controller(type="usb", index=0, model="qemu-xhci" if q35 else "piix3-uhci"))
+    if q35:
+        need_controller(controllers, "sata", 0)
+        need_controller(controllers, "pci", 0, "pcie-root")
+    elif machine.startswith("pc-i440fx"):
+        need_controller(controllers, "pci", 0, "pci-root")
+
+
+def add_device_controllers(domain: Domain, context: Context) -> None:
+    """A controller for each number that a device's address names."""
+    assert domain.devices
+    devices = domain.devices
+    for kind in _DRIVE_KINDS:
+        _need_up_to(devices.controllers, kind, (
+            disk.address.controller or 0 for disk in devices.disks
+            if disk.target_bus == kind and isinstance(disk.address, DriveAddress)),
+            "lsilogic" if kind == "scsi" and context.qemu else None)
+    if any(chardev.target and chardev.target.type == "virtio" for chardev in (*devices.consoles, *devices.channels)):
+        need_controller(devices.controllers, "virtio-serial", 0)
+    _need_up_to(devices.controllers, "ccid", (
+        card.address.controller or 0 for card in devices.smartcards if isinstance(card.address, CcidAddress)))
+    _need_up_to(devices.controllers, "scsi", (
+        host.address.controller or 0 for host in devices.hostdevs if isinstance(host.address, DriveAddress)),
+        "lsilogic" if context.qemu else None)
+
+
+def _need_up_to(controllers: list[Controller], kind: str, numbers: Iterable[int], model: str | None = None) -> None:
+    for number in range(max(numbers, default=-1) + 1):
+        need_controller(controllers, kind, number, model)
