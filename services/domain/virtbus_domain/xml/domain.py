@@ -1,105 +1,77 @@
 """The domain document: identity, resources, platform and devices, in the order in which libvirt writes them.
 
-What has no model yet is ``raw``: kept and written back in its place. https://libvirt.org/formatdomain.html tells what
-everything means; ``virDomainDefFormatInternal`` of 9.0.0 is the source of the order.
+The root and the list of devices stand here; each family has a file of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from virtbus_domain.xml.boot import Idmap, Os
 from virtbus_domain.xml.chardev import Chardev
+from virtbus_domain.xml.clock import Clock
 from virtbus_domain.xml.controller import Controller
+from virtbus_domain.xml.cpu import Cpu, finish_cpu
+from virtbus_domain.xml.crypto import Crypto
 from virtbus_domain.xml.disk import Disk
+from virtbus_domain.xml.features import Features
+from virtbus_domain.xml.filesystem import Filesystem
+from virtbus_domain.xml.finished import finished
 from virtbus_domain.xml.graphics import Graphics
+from virtbus_domain.xml.hostdev import Hostdev
+from virtbus_domain.xml.hub import Hub
+from virtbus_domain.xml.input import Input
 from virtbus_domain.xml.interface import Interface
+from virtbus_domain.xml.iommu import Iommu
+from virtbus_domain.xml.lease import Lease
+from virtbus_domain.xml.memballoon import Memballoon
+from virtbus_domain.xml.memory import (
+    BootMemory,
+    MaxMemory,
+    MemoryBacking,
+    Memtune,
+    Numatune,
+    finish_memory_backing,
+    finish_size,
+)
+from virtbus_domain.xml.memory_device import MemoryDevice
+from virtbus_domain.xml.nvram import NvramDevice
+from virtbus_domain.xml.panic import Panic
+from virtbus_domain.xml.qemu_namespace import (
+    QEMU_NAMESPACE,
+    QemuCapabilityChanges,
+    QemuCommandline,
+    QemuOverride,
+    qemu_element,
+)
+from virtbus_domain.xml.redirdev import Redirdev, RedirFilter
+from virtbus_domain.xml.rng import Rng
+from virtbus_domain.xml.security import KeywrapCipher, LaunchSecurity, Seclabel
+from virtbus_domain.xml.shmem import Shmem
+from virtbus_domain.xml.smartcard import Smartcard
+from virtbus_domain.xml.sound import Audio, Sound
+from virtbus_domain.xml.sysinfo import Sysinfo
+from virtbus_domain.xml.tpm import Tpm
+from virtbus_domain.xml.tuning import Blkiotune, Cputune, IoThread, PerfEvent, Resource, Vcpu, finish_cputune
+from virtbus_domain.xml.video import Video
+from virtbus_domain.xml.vsock import Vsock
+from virtbus_domain.xml.watchdog import Watchdog
 from virtbus_shared import constants as c
-from virtbus_shared.service.xml import attr, block, each, element, flag, raw, size, sub, subs, text
+from virtbus_shared.service.xml import attr, block, element, raw, size, sub, subs, text
 from virtbus_shared.service.xml_lines import Element, Raw
 from virtbus_shared.service.xml_metadata import Metadata, read_metadata, write_metadata
-from virtbus_shared.service.xml_values import COUNT, UUID, YESNO, Kind, Refusal, words
+from virtbus_shared.service.xml_values import COUNT, INT, UUID, YESNO, Kind, Refusal, words
 
 TYPES = ("none", "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox", "phyp",
          "parallels", "bhyve", "vz", "hvf")
-OS_TYPES = ("hvm", "xen", "linux", "exe", "uml", "xenpvh")
-ARCHES = ("alpha", "armv6l", "armv7l", "armv7b", "aarch64", "cris", "i686", "ia64", "lm32", "loongarch64", "m68k",
-          "microblaze", "microblazeel", "mips", "mipsel", "mips64", "mips64el", "openrisc", "parisc", "parisc64",
-          "ppc", "ppc64", "ppc64le", "ppcemb", "riscv32", "riscv64", "s390", "s390x", "sh4", "sh4eb", "sparc",
-          "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")
 LIFECYCLE = words("destroy", "restart", "rename-restart", "preserve")
 CRASH = words("destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart")
 # A client's own idea of the number counts for nothing, so even nonsense is no fault (as in libvirt).
 INSTANCE: Kind[int | None] = Kind(lambda text: int(text) if text.isascii() and text.isdigit() else None, str)
-QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 
 
 def _unsupported(detail: str) -> Refusal:
     return (c.VIR_ERR_CONFIG_UNSUPPORTED, detail)
-
-
-@element
-class Os(Element):
-    """How the guest boots: from firmware, or a kernel given directly."""
-
-    firmware_auto: str | None = attr("@firmware", words("bios", "efi"))
-    arch: str | None = attr("type/@arch", words(*ARCHES), error=_unsupported("Unknown architecture {value}"))
-    machine: str | None = attr("type/@machine")
-    type: str | None = text("type/.", words(*OS_TYPES), error=_unsupported("unknown OS type '{value}'"))
-    firmware: tuple[Raw, ...] = raw("firmware")
-    init: str | None = text("init")
-    initarg: list[str] = each("initarg")
-    initenv: tuple[Raw, ...] = raw("initenv")
-    initdir: str | None = text("initdir")
-    inituser: str | None = text("inituser")
-    initgroup: str | None = text("initgroup")
-    loader: tuple[Raw, ...] = raw("loader")
-    nvram: tuple[Raw, ...] = raw("nvram")
-    kernel: str | None = text("kernel")
-    initrd: str | None = text("initrd")
-    cmdline: str | None = text("cmdline")
-    dtb: str | None = text("dtb")
-    root: str | None = text("root")
-    acpi: tuple[Raw, ...] = raw("acpi")
-    boot: list[str] = each("boot/@dev", words("fd", "hd", "cdrom", "network"))
-    bootmenu: tuple[Raw, ...] = raw("bootmenu")
-    bios: tuple[Raw, ...] = raw("bios")
-    smbios: tuple[Raw, ...] = raw("smbios")
-
-
-@element
-class Features(Element):
-    """What the platform offers the guest; each by being there."""
-
-    acpi: bool = flag("acpi")
-    apic: tuple[Raw, ...] = raw("apic")
-    pae: bool = flag("pae")
-    hap: tuple[Raw, ...] = raw("hap")
-    viridian: bool = flag("viridian")
-    privnet: bool = flag("privnet")
-    hyperv: tuple[Raw, ...] = raw("hyperv")
-    kvm: tuple[Raw, ...] = raw("kvm")
-    pvspinlock: tuple[Raw, ...] = raw("pvspinlock")
-    capabilities: tuple[Raw, ...] = raw("capabilities")
-    pmu: tuple[Raw, ...] = raw("pmu")
-    vmport: tuple[Raw, ...] = raw("vmport")
-    gic: tuple[Raw, ...] = raw("gic")
-    smm: tuple[Raw, ...] = raw("smm")
-    ioapic: tuple[Raw, ...] = raw("ioapic")
-    hpt: tuple[Raw, ...] = raw("hpt")
-    vmcoreinfo: tuple[Raw, ...] = raw("vmcoreinfo")
-    xen: tuple[Raw, ...] = raw("xen")
-    tcg: tuple[Raw, ...] = raw("tcg")
-
-
-@element
-class Clock(Element):
-    """What the guest's clock starts from."""
-
-    offset: str | None = attr("@offset", words("utc", "localtime", "variable", "timezone", "absolute"),
-                              error=_unsupported("unknown clock offset '{value}'"))
-    adjustment: str | None = attr("@adjustment")
-    basis: str | None = attr("@basis", words("utc", "localtime"))
-    timezone: str | None = attr("@timezone")
-    start: str | None = attr("@start")
-    timer: tuple[Raw, ...] = raw("timer")
 
 
 @element(open_tag=True)
@@ -109,34 +81,46 @@ class Devices(Element):
     emulator: str | None = text("emulator")
     disks: list[Disk] = subs("disk", Disk)
     controllers: list[Controller] = subs("controller", Controller)
-    leases: tuple[Raw, ...] = raw("lease")
-    filesystems: tuple[Raw, ...] = raw("filesystem")
+    leases: list[Lease] = subs("lease", Lease)
+    filesystems: list[Filesystem] = subs("filesystem", Filesystem)
     interfaces: list[Interface] = subs("interface", Interface)
-    smartcards: tuple[Raw, ...] = raw("smartcard")
+    smartcards: list[Smartcard] = subs("smartcard", Smartcard)
     serials: list[Chardev] = subs("serial", Chardev)
     parallels: list[Chardev] = subs("parallel", Chardev)
     consoles: list[Chardev] = subs("console", Chardev)
     channels: list[Chardev] = subs("channel", Chardev)
-    inputs: tuple[Raw, ...] = raw("input")
-    tpms: tuple[Raw, ...] = raw("tpm")
+    inputs: list[Input] = subs("input", Input)
+    tpms: list[Tpm] = subs("tpm", Tpm)
     graphics: list[Graphics] = subs("graphics", Graphics)
-    sounds: tuple[Raw, ...] = raw("sound")
-    audios: tuple[Raw, ...] = raw("audio")
-    videos: tuple[Raw, ...] = raw("video")
-    hostdevs: tuple[Raw, ...] = raw("hostdev")
-    redirdevs: tuple[Raw, ...] = raw("redirdev")
-    redirfilter: tuple[Raw, ...] = raw("redirfilter")
-    hubs: tuple[Raw, ...] = raw("hub")
-    watchdogs: tuple[Raw, ...] = raw("watchdog")
-    memballoon: tuple[Raw, ...] = raw("memballoon")
-    rngs: tuple[Raw, ...] = raw("rng")
-    nvram: tuple[Raw, ...] = raw("nvram")
-    panics: tuple[Raw, ...] = raw("panic")
-    shmems: tuple[Raw, ...] = raw("shmem")
-    memories: tuple[Raw, ...] = raw("memory")
-    iommu: tuple[Raw, ...] = raw("iommu")
-    vsock: tuple[Raw, ...] = raw("vsock")
-    cryptos: tuple[Raw, ...] = raw("crypto")
+    sounds: list[Sound] = subs("sound", Sound)
+    audios: list[Audio] = subs("audio", Audio)
+    videos: list[Video] = subs("video", Video)
+    hostdevs: list[Hostdev] = subs("hostdev", Hostdev)
+    redirdevs: list[Redirdev] = subs("redirdev", Redirdev)
+    redirfilter: RedirFilter | None = sub("redirfilter", RedirFilter)
+    hubs: list[Hub] = subs("hub", Hub)
+    watchdogs: list[Watchdog] = subs("watchdog", Watchdog)
+    memballoon: Memballoon | None = sub("memballoon", Memballoon)
+    rngs: list[Rng] = subs("rng", Rng)
+    nvram: NvramDevice | None = sub("nvram", NvramDevice)
+    panics: list[Panic] = subs("panic", Panic)
+    shmems: list[Shmem] = subs("shmem", Shmem)
+    memories: list[MemoryDevice] = subs("memory", MemoryDevice)
+    iommu: Iommu | None = sub("iommu", Iommu)
+    vsock: Vsock | None = sub("vsock", Vsock)
+    cryptos: list[Crypto] = subs("crypto", Crypto)
+    pstore: tuple[Raw, ...] = raw("pstore")
+
+    def all(self) -> Iterator[Element]:
+        """Every device that has a model, kind by kind."""
+        for kind in (self.disks, self.controllers, self.leases, self.filesystems, self.interfaces, self.smartcards,
+                     self.serials, self.parallels, self.consoles, self.channels, self.inputs, self.tpms, self.graphics,
+                     self.sounds, self.audios, self.videos, self.hostdevs, self.redirdevs, self.hubs, self.watchdogs,
+                     self.rngs, self.panics, self.shmems, self.memories, self.cryptos):
+            yield from kind
+        for device in (self.memballoon, self.nvram, self.iommu, self.vsock):
+            if device is not None:
+                yield device
 
 
 @element(namespaces={"qemu": QEMU_NAMESPACE})
@@ -147,35 +131,36 @@ class Domain(Element):
     id: int | None = attr("@id", INSTANCE, live=True)
     name: str | None = text("name")
     uuid: str | None = text("uuid", UUID, error=(c.VIR_ERR_INTERNAL_ERROR, "malformed uuid element"))
-    genid: tuple[Raw, ...] = raw("genid")
+    genid: str | None = text("genid")
     title: str | None = text("title")
     description: str | None = text("description")
     metadata: Metadata | None = block("metadata", read_metadata, write_metadata)
-    max_memory: tuple[Raw, ...] = raw("maxMemory")
-    memory: int | None = size("memory", "KiB")
+    max_memory_element: MaxMemory | None = finished("maxMemory", MaxMemory, finish_size)
+    memory_element: BootMemory | None = finished("memory", BootMemory, finish_size)
     current_memory: int | None = size("currentMemory", "KiB")
-    blkiotune: tuple[Raw, ...] = raw("blkiotune")
-    memtune: tuple[Raw, ...] = raw("memtune")
-    memory_backing: tuple[Raw, ...] = raw("memoryBacking")
+    blkiotune: Blkiotune | None = sub("blkiotune", Blkiotune)
+    memtune: Memtune | None = sub("memtune", Memtune)
+    memory_backing: MemoryBacking | None = finished("memoryBacking", MemoryBacking, finish_memory_backing)
     vcpu_placement: str | None = attr("vcpu/@placement", words("static", "auto"))
     vcpu_cpuset: str | None = attr("vcpu/@cpuset")
     vcpu_current: int | None = attr("vcpu/@current", COUNT)
     vcpu: int | None = text("vcpu/.", COUNT,
                             error=(c.VIR_ERR_XML_ERROR, "maximum vcpus count must be an integer"))
-    vcpus: tuple[Raw, ...] = raw("vcpus")
+    vcpus: list[Vcpu] = subs("vcpus/vcpu", Vcpu)
     iothreads: int | None = text("iothreads", COUNT)
-    iothreadids: tuple[Raw, ...] = raw("iothreadids")
-    defaultiothread: tuple[Raw, ...] = raw("defaultiothread")
-    cputune: tuple[Raw, ...] = raw("cputune")
-    numatune: tuple[Raw, ...] = raw("numatune")
-    resource: tuple[Raw, ...] = raw("resource")
-    sysinfo: tuple[Raw, ...] = raw("sysinfo")
+    iothreadids: list[IoThread] = subs("iothreadids/iothread", IoThread)
+    defaultiothread_thread_pool_min: int | None = attr("defaultiothread/@thread_pool_min", INT)
+    defaultiothread_thread_pool_max: int | None = attr("defaultiothread/@thread_pool_max", INT)
+    cputune: Cputune | None = finished("cputune", Cputune, finish_cputune)
+    numatune: Numatune | None = sub("numatune", Numatune)
+    resource: Resource | None = sub("resource", Resource)
+    sysinfos: list[Sysinfo] = subs("sysinfo", Sysinfo)
     bootloader: str | None = text("bootloader")
     bootloader_args: str | None = text("bootloader_args")
     os: Os | None = sub("os", Os)
-    idmap: tuple[Raw, ...] = raw("idmap")
+    idmap: Idmap | None = sub("idmap", Idmap)
     features: Features | None = sub("features", Features)
-    cpu: tuple[Raw, ...] = raw("cpu")
+    cpu: Cpu | None = finished("cpu", Cpu, finish_cpu)
     clock: Clock | None = sub("clock", Clock)
     on_poweroff: str | None = text("on_poweroff", LIFECYCLE,
                                    error=_unsupported("unknown on_poweroff action: {value}"))
@@ -184,11 +169,37 @@ class Domain(Element):
     on_lockfailure: str | None = text("on_lockfailure", words("default", "poweroff", "restart", "pause", "ignore"))
     suspend_to_mem: bool | None = attr("pm/suspend-to-mem/@enabled", YESNO)
     suspend_to_disk: bool | None = attr("pm/suspend-to-disk/@enabled", YESNO)
-    perf: tuple[Raw, ...] = raw("perf")
+    perf_events: list[PerfEvent] = subs("perf/event", PerfEvent)
     devices: Devices | None = sub("devices", Devices)
-    seclabels: tuple[Raw, ...] = raw("seclabel")
-    keywrap: tuple[Raw, ...] = raw("keywrap")
-    launch_security: tuple[Raw, ...] = raw("launchSecurity")
-    qemu_commandline: tuple[Raw, ...] = raw("qemu:commandline")
-    qemu_capabilities: tuple[Raw, ...] = raw("qemu:capabilities")
-    qemu_override: tuple[Raw, ...] = raw("qemu:override")
+    seclabels: list[Seclabel] = subs("seclabel", Seclabel)
+    qemu_commandline: QemuCommandline | None = qemu_element("commandline", QemuCommandline)
+    qemu_capabilities: QemuCapabilityChanges | None = qemu_element("capabilities", QemuCapabilityChanges)
+    qemu_override: QemuOverride | None = qemu_element("override", QemuOverride)
+    qemu_deprecation: str | None = attr("qemu:deprecation/@behavior", words("none", "omit", "reject", "crash"))
+    keywrap: list[KeywrapCipher] = subs("keywrap/cipher", KeywrapCipher)
+    launch_security: LaunchSecurity | None = sub("launchSecurity", LaunchSecurity)
+
+    @property
+    def memory(self) -> int | None:
+        """The memory that the domain starts with, in KiB."""
+        return self.memory_element.size if self.memory_element else None
+
+    @memory.setter
+    def memory(self, size: int | None) -> None:
+        self.memory_element = self.memory_element or BootMemory()
+        self.memory_element.size = size
+
+    @property
+    def memory_dump_core(self) -> bool | None:
+        """Whether a dump of the emulator contains the guest's memory."""
+        return self.memory_element.dump_core if self.memory_element else None
+
+    @property
+    def max_memory(self) -> int | None:
+        """How far the memory of the running domain can grow, in KiB."""
+        return self.max_memory_element.size if self.max_memory_element else None
+
+    @property
+    def max_memory_slots(self) -> int | None:
+        """How many memory modules can be plugged in."""
+        return self.max_memory_element.slots if self.max_memory_element else None

@@ -1,0 +1,198 @@
+"""How much of the host's processors and disks a domain gets: weights, limits, pinning, schedulers, cache shares."""
+
+from __future__ import annotations
+
+from lxml import etree
+
+from virtbus_domain.xml.finished import pretty, rescale
+from virtbus_shared.service.xml import attr, element, fixed, subs, text
+from virtbus_shared.service.xml_lines import Element
+from virtbus_shared.service.xml_values import INT, UINT, ULONG, YESNO, words
+
+SCHEDULERS = ("batch", "idle", "fifo", "rr")
+
+
+@element
+class Vcpu(Element):
+    """One virtual CPU: whether it is plugged in at start, may be unplugged, and in which ``order``."""
+
+    id: int | None = attr("@id", UINT)
+    enabled: bool | None = attr("@enabled", YESNO)
+    hotpluggable: bool | None = attr("@hotpluggable", YESNO)
+    order: int | None = attr("@order", UINT)
+
+
+@element
+class IoThread(Element):
+    """A thread for I/O of disks; ``poll_max`` in nanoseconds."""
+
+    id: int | None = attr("@id", UINT)
+    thread_pool_min: int | None = attr("@thread_pool_min", INT)
+    thread_pool_max: int | None = attr("@thread_pool_max", INT)
+    poll_max: int | None = attr("poll/@max", ULONG)
+    poll_grow: int | None = attr("poll/@grow", UINT)
+    poll_shrink: int | None = attr("poll/@shrink", UINT)
+
+
+@element
+class VcpuPin(Element):
+    """The host CPUs that one virtual CPU may run on."""
+
+    vcpu: int | None = attr("@vcpu", UINT)
+    cpuset: str | None = attr("@cpuset")
+
+
+@element
+class IoThreadPin(Element):
+    """The host CPUs that one I/O thread may run on."""
+
+    iothread: int | None = attr("@iothread", UINT)
+    cpuset: str | None = attr("@cpuset")
+
+
+@element
+class EmulatorSched(Element):
+    """The scheduler of the emulator's own threads; ``priority`` for the real-time ones."""
+
+    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS))
+    priority: int | None = attr("@priority", INT)
+
+
+@element
+class VcpuSched(Element):
+    """The scheduler of some virtual CPUs."""
+
+    vcpus: str | None = attr("@vcpus")
+    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS))
+    priority: int | None = attr("@priority", INT)
+
+
+@element
+class IoThreadSched(Element):
+    """The scheduler of some I/O threads."""
+
+    iothreads: str | None = attr("@iothreads")
+    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS))
+    priority: int | None = attr("@priority", INT)
+
+
+@element
+class CacheShare(Element):
+    """A part of one of the host's caches; ``size`` is in ``unit``, the largest that divides it."""
+
+    id: int | None = attr("@id", UINT)
+    level: int | None = attr("@level", UINT)
+    type: str | None = attr("@type", words("both", "code", "data"))
+    size: int | None = attr("@size", ULONG)
+    unit: str = fixed("@unit", "bytes")
+
+
+@element
+class CacheMonitor(Element):
+    """A count of how much of a cache some virtual CPUs fill."""
+
+    level: int | None = attr("@level", UINT)
+    vcpus: str | None = attr("@vcpus")
+
+
+@element
+class CacheTune(Element):
+    """Cache set aside for some virtual CPUs."""
+
+    vcpus: str | None = attr("@vcpus")
+    caches: list[CacheShare] = subs("cache", CacheShare)
+    monitors: list[CacheMonitor] = subs("monitor", CacheMonitor)
+
+
+@element
+class MemoryBandwidth(Element):
+    """A share of one node's memory bandwidth, in percent."""
+
+    id: int | None = attr("@id", UINT)
+    bandwidth: int | None = attr("@bandwidth", UINT)
+
+
+@element
+class MemoryMonitor(Element):
+    """A count of the memory bandwidth that some virtual CPUs take."""
+
+    vcpus: str | None = attr("@vcpus")
+
+
+@element
+class MemoryTune(Element):
+    """Memory bandwidth set aside for some virtual CPUs."""
+
+    vcpus: str | None = attr("@vcpus")
+    nodes: list[MemoryBandwidth] = subs("node", MemoryBandwidth)
+    monitors: list[MemoryMonitor] = subs("monitor", MemoryMonitor)
+
+
+@element
+class Cputune(Element):
+    """Processor time: weights, and in each ``period`` of microseconds a ``quota`` of them (negative: no limit)."""
+
+    shares: int | None = text("shares", ULONG)
+    period: int | None = text("period", ULONG)
+    quota: int | None = text("quota", INT)
+    global_period: int | None = text("global_period", ULONG)
+    global_quota: int | None = text("global_quota", INT)
+    emulator_period: int | None = text("emulator_period", ULONG)
+    emulator_quota: int | None = text("emulator_quota", INT)
+    iothread_period: int | None = text("iothread_period", ULONG)
+    iothread_quota: int | None = text("iothread_quota", INT)
+    vcpupins: list[VcpuPin] = subs("vcpupin", VcpuPin)
+    emulatorpin: str | None = attr("emulatorpin/@cpuset")
+    iothreadpins: list[IoThreadPin] = subs("iothreadpin", IoThreadPin)
+    emulatorscheds: list[EmulatorSched] = subs("emulatorsched", EmulatorSched)
+    vcpuscheds: list[VcpuSched] = subs("vcpusched", VcpuSched)
+    iothreadscheds: list[IoThreadSched] = subs("iothreadsched", IoThreadSched)
+    cachetunes: list[CacheTune] = subs("cachetune", CacheTune)
+    memorytunes: list[MemoryTune] = subs("memorytune", MemoryTune)
+
+
+def finish_cputune(cputune: Cputune, element: etree._Element) -> None:
+    """Write the shares of caches in the largest unit that divides them."""
+    for share in (share for tune in cputune.cachetunes for share in tune.caches):
+        if share.size is not None:
+            share.size, share.unit = pretty(rescale(share.size, share.unit, "bytes") or 0)
+
+
+@element
+class BlkioDevice(Element):
+    """Weight and limits of one block device of the host."""
+
+    path: str | None = text("path")
+    weight: int | None = text("weight", UINT)
+    read_iops_sec: int | None = text("read_iops_sec", UINT)
+    write_iops_sec: int | None = text("write_iops_sec", UINT)
+    read_bytes_sec: int | None = text("read_bytes_sec", ULONG)
+    write_bytes_sec: int | None = text("write_bytes_sec", ULONG)
+
+
+@element
+class Blkiotune(Element):
+    """The domain's weight against others at the host's disks, and limits of single ones."""
+
+    weight: int | None = text("weight", UINT)
+    devices: list[BlkioDevice] = subs("device", BlkioDevice)
+
+
+@element
+class Resource(Element):
+    """Where the domain belongs on the host: the control group above its own, and its name in a storage network."""
+
+    partition: str | None = text("partition")
+    fibrechannel_appid: str | None = attr("fibrechannel/@appid")
+
+
+@element
+class PerfEvent(Element):
+    """An event that the host counts while the domain runs."""
+
+    name: str | None = attr("@name", words(
+        "cmt", "mbmt", "mbml", "cpu_cycles", "instructions", "cache_references", "cache_misses", "branch_instructions",
+        "branch_misses", "bus_cycles", "stalled_cycles_frontend", "stalled_cycles_backend", "ref_cpu_cycles",
+        "cpu_clock", "task_clock", "page_faults", "context_switches", "cpu_migrations", "page_faults_min",
+        "page_faults_maj", "alignment_faults", "emulation_faults"))
+    enabled: bool | None = attr("@enabled", YESNO)
