@@ -74,6 +74,14 @@ def _read_long(text: str) -> int:
     return int(text)
 
 
+def _read_switch(text: str) -> str:
+    assert UUID.read
+    try:
+        return UUID.read(text)
+    except ValueError:
+        raise ValueError("Expected UUID") from None
+
+
 def _read_vendor(text: str) -> int:
     assert _USB_ID.read
     number = _USB_ID.read(text)
@@ -127,7 +135,7 @@ class InterfaceSource(Element):
     path: str | None = attr("@path")
     network: str | None = attr("@network")
     portgroup: str | None = attr("@portgroup")
-    switchid: str | None = attr("@switchid", UUID)
+    switchid: str | None = attr("@switchid", Kind(_read_switch))
     portid: str | None = attr("@portid", live=lambda portid, source: source.switchid is None)
     portgroupid: str | None = attr("@portgroupid")
     connectionid: int | None = attr("@connectionid", Kind(_read_long, str))

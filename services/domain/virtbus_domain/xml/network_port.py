@@ -104,7 +104,7 @@ def _read_vlan(text: str) -> int:
 
 
 def _read_trunk(text: str) -> bool | None:
-    if text not in ("yes", "no"):
+    if text not in ("yes", "no", ""):
         raise _general(f'invalid "trunk=\'{text}\'" in <vlan> - must be yes or no')
     return text == "yes" or None
 

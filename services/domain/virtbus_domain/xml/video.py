@@ -41,7 +41,7 @@ class Video(Element):
     vram: int | None = attr("model/@vram", _AMOUNT, error=_wrong("vram"))
     vram64: int | None = attr("model/@vram64", _AMOUNT, error=_wrong("vram64"))
     vgamem: int | None = attr("model/@vgamem", _AMOUNT, error=_wrong("vgamem"))
-    heads: int | None = attr("model/@heads", UINT, error=_wrong("heads", c.VIR_ERR_INTERNAL_ERROR))
+    heads: int | None = attr("model/@heads", _AMOUNT, error=_wrong("heads", c.VIR_ERR_INTERNAL_ERROR))
     primary: bool | None = attr("model/@primary", YES)
     blob: bool | None = attr("model/@blob", ONOFF)
     accel3d: bool | None = attr("model/acceleration/@accel3d", YESNO)
