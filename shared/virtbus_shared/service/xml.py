@@ -94,6 +94,11 @@ def sub(path: str, model: type[M], *, live: Live = False) -> M | None:
     return cast(M | None, _declare(Line("sub", path, model=model, live=live)))
 
 
+def nested(path: str) -> Any:
+    """A child element with the same model as the one that it stands in, to any depth."""
+    return _declare(Line("sub", path, nested=True))
+
+
 def choice(path: str, by: str, cases: Mapping[str, type[M]], *, default: type[M] | None = None,
            error: Refusal | None = None) -> M | None:
     """A child element whose attribute ``by`` picks its model; ``default`` serves when the attribute is absent."""
@@ -140,6 +145,7 @@ def element(cls: type[M] | None = None, /, *, open_tag: bool = False,
     def make(plain: type[M]) -> type[M]:
         model = dataclasses.dataclass(slots=True, kw_only=True)(plain)
         lines = [(f.name, f.metadata["xml"]) for f in dataclasses.fields(model) if "xml" in f.metadata]
+        lines = [(name, dataclasses.replace(line, model=model) if line.nested else line) for name, line in lines]
         PLANS[model] = Plan(model, lines, open_tag=open_tag, namespaces=namespaces or {})
         return model
 

@@ -70,6 +70,7 @@ class Line:
     path: str
     kind: Kind[Any] = STR
     model: type[Element] = Element
+    nested: bool = False
     by: str = ""
     cases: Mapping[str, type[Element]] = field(default_factory=dict)
     unit: str = ""

@@ -232,6 +232,8 @@ def _read_size(line: Line, scope: Namespaces) -> Reader:
 
 def _read_sub(line: Line, scope: Namespaces) -> Reader:
     by, default = line.by, line.model
+    if line.nested:
+        return lambda element: read_model(default, element)
     if not by:
         return _reader_of(default)
     cases = {value: _reader_of(model) for value, model in line.cases.items()}

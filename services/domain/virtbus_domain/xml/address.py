@@ -58,7 +58,7 @@ LOADPARM: Kind[str] = Kind(_read_loadparm)
 
 @element
 class PciAddress(Element):
-    """A function on a PCI bus, in hexadecimal of fixed width; ``zpci`` is its identity on s390, for guest and machine."""
+    """A function on a PCI bus, in hexadecimal of fixed width; ``zpci`` is what s390 knows it by."""
 
     type: str = fixed("@type", "pci")
     domain: int | None = attr("@domain", hexa(4))
@@ -68,6 +68,16 @@ class PciAddress(Element):
     multifunction: bool | None = attr("@multifunction", ONOFF)
     zpci_uid: int | None = attr("zpci/@uid", hexa(4))
     zpci_fid: int | None = attr("zpci/@fid", hexa(8))
+
+
+@element
+class HostPciAddress(Element):
+    """A function on the host's PCI bus."""
+
+    domain: int | None = attr("@domain", hexa(4))
+    bus: int | None = attr("@bus", hexa(2))
+    slot: int | None = attr("@slot", hexa(2))
+    function: int | None = attr("@function", hexa(1))
 
 
 @element

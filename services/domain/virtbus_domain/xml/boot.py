@@ -7,8 +7,8 @@ from typing import cast
 
 from lxml import etree
 
-from virtbus_domain.xml.disk import DiskSource
 from virtbus_domain.xml.finished import finished
+from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, each, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element

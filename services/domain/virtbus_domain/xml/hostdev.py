@@ -1,0 +1,120 @@
+"""Host devices that a guest gets for itself, or that a container sees."""
+
+from __future__ import annotations
+
+from virtbus_domain.xml.address import (
+    acpi_index,
+    address,
+    alias,
+    boot_loadparm,
+    boot_order,
+    rom_bar,
+    rom_enabled,
+    rom_file,
+)
+from virtbus_domain.xml.network_port import IpAddress, Route
+from virtbus_domain.xml.storage_source import StorageAuth, StorageHost
+from virtbus_domain.xml.values import VIRTIO_MODELS
+from virtbus_shared import constants as c
+from virtbus_shared.service.xml import attr, element, flag, sub, subs, text
+from virtbus_shared.service.xml_lines import Element
+from virtbus_shared.service.xml_values import ONOFF, UINT, ULONG, UUID, YESNO, Kind, Refusal, hexa, words
+
+SUBSYSTEM_TYPES = ("usb", "pci", "scsi", "scsi_host", "mdev")
+CAPABILITY_TYPES = ("storage", "misc", "net")
+MDEV_MODELS = ("vfio-pci", "vfio-ccw", "vfio-ap")
+
+
+def _unsupported(detail: str) -> Refusal:
+    return (c.VIR_ERR_CONFIG_UNSUPPORTED, detail)
+
+
+def _read_usb_id(text: str) -> int:
+    assert _NUMBER.read
+    number = _NUMBER.read(text)
+    if number == 0:
+        raise ValueError("Zero is not permitted")
+    return number
+
+
+_NUMBER = hexa(4)
+_USB_ID: Kind[int] = Kind(_read_usb_id, _NUMBER.write)
+
+
+@element
+class HostdevAddress(Element):
+    """Where the device is on the host: on PCI, on USB, on SCSI, or the UUID of a mediated device."""
+
+    domain: int | None = attr("@domain", hexa(4))
+    bus: int | None = attr("@bus", hexa(2))
+    slot: int | None = attr("@slot", hexa(2))
+    function: int | None = attr("@function", hexa(1))
+    device: int | None = attr("@device", hexa(1))
+    target: int | None = attr("@target", UINT)
+    unit: int | None = attr("@unit", ULONG)
+    uuid: str | None = attr("@uuid", UUID, error=(
+        c.VIR_ERR_INTERNAL_ERROR, "Cannot parse uuid attribute of element <address>"))
+
+
+@element
+class HostdevSource(Element):
+    """The host's device, by type: an ``address``, a USB product, a SCSI unit of an adapter or of an iSCSI target.
+
+    ``block``, ``char`` and ``interface`` are what a container sees. ``write_filtering`` keeps a guest from parts of
+    a PCI device's configuration, ``guest_reset`` says when it may reset a USB device.
+    """
+
+    protocol: str | None = attr("@protocol", words("adapter", "iscsi", "vhost"),
+                                error=_unsupported("Unknown SCSI subsystem protocol '{value}'"))
+    name: str | None = attr("@name")
+    wwpn: str | None = attr("@wwpn")
+    startup_policy: str | None = attr("@startupPolicy", words("mandatory", "requisite", "optional"))
+    guest_reset: str | None = attr("@guestReset", words("off", "uninitialized", "on"))
+    write_filtering: bool | None = attr("@writeFiltering", YESNO)
+    missing: bool | None = attr("@missing", YESNO, live=True)
+    vendor_id: int | None = attr("vendor/@id", _USB_ID)
+    product_id: int | None = attr("product/@id", _USB_ID)
+    hosts: list[StorageHost] = subs("host", StorageHost)
+    auth: StorageAuth | None = sub("auth", StorageAuth)
+    initiator: str | None = attr("initiator/iqn/@name")
+    adapter_name: str | None = attr("adapter/@name")
+    address: HostdevAddress | None = sub("address", HostdevAddress)
+    block: str | None = text("block")
+    char: str | None = text("char")
+    interface: str | None = text("interface")
+
+
+@element
+class Hostdev(Element):
+    """A device of the host. A ``managed`` one is taken from its driver when the domain starts, and given back.
+
+    ``teaming_persistent`` is the alias of the interface that takes over while the device is away, as in migration.
+    """
+
+    mode: str | None = attr("@mode", words("subsystem", "capabilities"),
+                            error=_unsupported("unknown hostdev mode '{value}'"))
+    type: str | None = attr("@type", words(*SUBSYSTEM_TYPES, *CAPABILITY_TYPES),
+                            error=_unsupported("unknown host device source address type '{value}'"))
+    managed: bool | None = attr("@managed", Kind(lambda text: text == "yes", lambda on: "yes" if on else "no"))
+    sgio: str | None = attr("@sgio", words("filtered", "unfiltered"))
+    rawio: bool | None = attr("@rawio", YESNO)
+    model: str | None = attr("@model", words(*VIRTIO_MODELS, *MDEV_MODELS))
+    display: bool | None = attr("@display", ONOFF)
+    ramfb: bool | None = attr("@ramfb", ONOFF)
+    driver_name: str | None = attr("driver/@name", words("kvm", "vfio", "xen"))
+    source: HostdevSource | None = sub("source", HostdevSource)
+    ips: list[IpAddress] = subs("ip", IpAddress)
+    routes: list[Route] = subs("route", Route)
+    teaming_type: str | None = attr("teaming/@type", words("persistent", "transient"),
+                                    error=_unsupported("unknown teaming type '{value}'"))
+    teaming_persistent: str | None = attr("teaming/@persistent")
+    readonly: bool = flag("readonly")
+    shareable: bool = flag("shareable")
+    boot_order: int | None = boot_order()
+    boot_loadparm: str | None = boot_loadparm()
+    alias: str | None = alias()
+    rom_enabled: bool | None = rom_enabled()
+    rom_bar: bool | None = rom_bar()
+    rom_file: str | None = rom_file()
+    acpi_index: int | None = acpi_index()
+    address: Element | None = address()

@@ -1,0 +1,40 @@
+"""Memory modules: memory that is plugged into a guest as a device, ordinary, persistent or resizable."""
+
+from __future__ import annotations
+
+from virtbus_domain.xml.address import acpi_index, address, alias
+from virtbus_domain.xml.bitmap import canonical
+from virtbus_shared import constants as c
+from virtbus_shared.service.xml import attr, element, flag, text
+from virtbus_shared.service.xml import size as kibibytes
+from virtbus_shared.service.xml_lines import Element
+from virtbus_shared.service.xml_values import UINT, UUID, YESNO, Kind, words
+
+
+@element
+class MemoryDevice(Element):
+    """One module; sizes are in KiB.
+
+    ``requested`` is how much of a virtio-mem device the guest should use, in steps of ``block``; ``current`` how much
+    it does. ``node`` is the guest's NUMA node, ``nodemask`` the host's nodes that the memory comes from.
+    """
+
+    model: str | None = attr("@model", words("dimm", "nvdimm", "virtio-pmem", "virtio-mem", "sgx-epc"))
+    access: str | None = attr("@access", words("shared", "private"))
+    discard: bool | None = attr("@discard", YESNO)
+    uuid: str | None = text("uuid", UUID, error=(c.VIR_ERR_INTERNAL_ERROR, "malformed uuid element"))
+    nodemask: str | None = text("source/nodemask", Kind(canonical))
+    pagesize: int | None = kibibytes("source/pagesize", "KiB")
+    source_path: str | None = text("source/path")
+    alignsize: int | None = kibibytes("source/alignsize", "KiB")
+    pmem: bool = flag("source/pmem")
+    size: int | None = kibibytes("target/size", "KiB")
+    node: int | None = text("target/node", UINT, error=(c.VIR_ERR_XML_ERROR, "invalid value of memory device node"))
+    label_size: int | None = kibibytes("target/label/size", "KiB")
+    readonly: bool = flag("target/readonly")
+    block: int | None = kibibytes("target/block", "KiB")
+    requested: int | None = kibibytes("target/requested", "KiB")
+    current: int | None = kibibytes("target/current", "KiB")
+    alias: str | None = alias()
+    acpi_index: int | None = acpi_index()
+    address: Element | None = address()

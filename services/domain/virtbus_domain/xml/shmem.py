@@ -1,0 +1,42 @@
+"""Shared memory between domains: a region that a guest sees as the memory of a PCI device."""
+
+from __future__ import annotations
+
+from virtbus_domain.xml.address import acpi_index, address, alias
+from virtbus_domain.xml.lenient import known
+from virtbus_domain.xml.values import UINT_OR_ZERO
+from virtbus_shared.service.xml import attr, element, size, sub
+from virtbus_shared.service.xml_lines import Element
+from virtbus_shared.service.xml_values import ONOFF, words
+
+MODELS = ("ivshmem", "ivshmem-plain", "ivshmem-doorbell")
+
+
+@element
+class ShmemServer(Element):
+    """The socket of the server that hands the region to several guests, and interrupts between them."""
+
+    path: str | None = attr("@path")
+
+
+@element
+class ShmemMsi(Element):
+    """How many interrupts the device has, and whether the kernel delivers them without waking QEMU."""
+
+    vectors: int | None = attr("@vectors", UINT_OR_ZERO)
+    ioeventfd: bool | None = attr("@ioeventfd", ONOFF)
+
+
+@element
+class Shmem(Element):
+    """A region, found by ``name``; its size in MiB. Only a master keeps it through migration."""
+
+    name: str | None = attr("@name")
+    role: str | None = attr("@role", known("master", "peer"))
+    model: str | None = attr("model/@type", words(*MODELS))
+    size: int | None = size("size", "M")
+    server: ShmemServer | None = sub("server", ShmemServer)
+    msi: ShmemMsi | None = sub("msi", ShmemMsi)
+    alias: str | None = alias()
+    acpi_index: int | None = acpi_index()
+    address: Element | None = address()
