@@ -25,7 +25,7 @@ from virtbus_shared.service.xml_lines import PLANS, Element
 
 _FILTERED = ("network", "bridge", "ethernet")
 _HDA = ("ich6", "ich9")
-_VARIABLE = re.compile("[a-zA-Z0-9_]+", re.ASCII)
+_VARIABLE = re.compile("[a-zA-Z0-9_]*", re.ASCII)
 _VALUE = re.compile("[a-zA-Z0-9_.:]+", re.ASCII)
 
 
@@ -80,7 +80,8 @@ def _drop_from_source(interface: Interface) -> None:
 def _drop_from_filter(filterref: FilterRef) -> None:
     """Variables that no filter could have; what is left comes sorted by name."""
     filterref.parameters = sorted(
-        (p for p in filterref.parameters if _VARIABLE.fullmatch(p.name or "") and _VALUE.fullmatch(p.value or "")),
+        (parameter for parameter in filterref.parameters if parameter.name is not None
+         and _VARIABLE.fullmatch(parameter.name) and _VALUE.fullmatch(parameter.value or "")),
         key=lambda parameter: str(parameter.name))
 
 
