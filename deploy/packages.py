@@ -50,6 +50,17 @@ def system_libvirt() -> bool:
     return Path(command[0]).exists() and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def libvirt_driver(name: str) -> Callable[[], bool]:
+    """Is this driver of libvirt's where a process that opens its URI loads it from?"""
+    return lambda: any(Path("/usr/lib").glob(f"*/libvirt/connection-driver/libvirt_driver_{name}.so"))
+
+
+def firmware() -> bool:
+    """Are there UEFI images, and the descriptor files by which they are chosen?"""
+    descriptors = Path("/usr/share/qemu/firmware").glob("*.json")
+    return Path("/usr/share/OVMF/OVMF_CODE_4M.fd").exists() and any(descriptors)
+
+
 DEMO = (
     Package("rabbitmq-server", broker, "the message broker: one of our own is started for each run"),
     Package("qemu-system-x86", program("qemu-system-x86_64"), "runs the guests"),
@@ -60,7 +71,12 @@ DEMO = (
 TEST = (
     *DEMO,
     Package("python3-libvirt", system_libvirt, "libvirt itself, which the same scripts are compared with"),
+    Package("libvirt-daemon-driver-qemu", libvirt_driver("qemu"), "libvirt's QEMU driver, asked inside a test process"),
+    Package("libvirt-daemon", libvirt_driver("secret"), "its secret driver, for disks with a password"),
     Package("libvirt-clients", program("virsh"), "virsh, whose output our commands are compared with"),
+    Package("ovmf", firmware, "UEFI for guests"),
+    Package("swtpm", program("swtpm"), "TPM for guests"),
+    Package("swtpm-tools", program("swtpm_setup"), "makes a TPM's first state"),
     Package("prometheus", program("promtool"), "promtool, which checks what /metrics answers"),
 )
 GROUPS = {"demo": DEMO, "test": TEST}
