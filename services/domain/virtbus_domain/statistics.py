@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from virtbus_domain.xml import parse_domain
-from virtbus_domain.xml.disk import Disk, DiskDriver, DiskSource
+from virtbus_domain.xml.disk import Disk, DiskDriver
 from virtbus_domain.xml.interface import Interface, InterfaceSource
+from virtbus_domain.xml.storage_source import DiskSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Shape:
         os, devices = model.os, model.devices
         return cls(
             model.type or "", (os and os.type) or "", (os and os.arch) or "", (os and os.machine) or "",
-            any(dict(item.attrs).get("model") != "none" for item in devices.memballoon) if devices else False,
+            bool(devices and devices.memballoon and devices.memballoon.model != "none"),
             tuple(_disk(disk) for disk in devices.disks) if devices else (),
             tuple(_interface(n, card) for n, card in enumerate(devices.interfaces)) if devices else ())
 

@@ -18,9 +18,10 @@ from lxml import etree
 from virtbus_domain.driver import DomainDriver
 from virtbus_domain.drivers.test_model import model_statistics
 from virtbus_domain.moves import Move
+from virtbus_domain.normalise import Context, normalise
 from virtbus_domain.object import DomainObject, Facts, identity
 from virtbus_domain.statistics import DomainStatistics, Shape
-from virtbus_domain.xml import format_domain, normalise, parse_domain
+from virtbus_domain.xml import format_domain, parse_domain
 from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
@@ -143,7 +144,7 @@ class TestDriver(DomainDriver):
     async def read(self, xml: str) -> Domain:
         """A document with the defaults of the test driver."""
         model = parse_domain(xml)
-        normalise(model, "test")
+        normalise(model, Context("test"))
         return model
 
     def lookup_detail(self, detail: str) -> str | None:

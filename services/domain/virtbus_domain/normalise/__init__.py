@@ -36,7 +36,7 @@ __all__ = ["PASSES", "Context", "drop_runtime", "normalise"]
 Pass = Callable[[Domain, Context], None]
 
 PASSES: tuple[Pass, ...] = (
-    identity.check_identity, implicit.give_devices, forget_runtime, identity.give_uuid,
+    identity.check_identity, implicit.give_devices, forget_runtime, implicit.drop_foreign, identity.give_uuid,
     # the machine
     platform.complete_os, platform.complete_firmware, platform.complete_features, platform.complete_cpu,
     platform.complete_clock, platform.complete_lifecycle, platform.drop_qemu_namespace,

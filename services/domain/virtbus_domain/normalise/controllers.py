@@ -41,8 +41,8 @@ def number_controllers(domain: Domain, context: Context) -> None:
     """Group the controllers by kind and give a number to those that have none: the first free one."""
     del context
     assert domain.devices
-    written, ordered = domain.devices.controllers, []
-    for controller in written:
+    ordered: list[Controller] = []
+    for controller in domain.devices.controllers:
         if controller.index is not None and controller.index < 0:
             controller.index = None
         insert_controller(ordered, controller)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from virtbus_domain.normalise.context import Context, unsupported
+from virtbus_domain.xml import kinds
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.memballoon import Memballoon
+from virtbus_domain.xml.rng import RandomBackend
 
 
 def give_devices(domain: Domain, context: Context) -> None:
@@ -12,6 +14,29 @@ def give_devices(domain: Domain, context: Context) -> None:
     del context
     if domain.devices is None:
         domain.devices = Devices()
+
+
+def drop_foreign(domain: Domain, context: Context) -> None:
+    """What a device of another type would have a use for is not kept."""
+    del context
+    assert domain.devices
+    devices = domain.devices
+    for interface in devices.interfaces:
+        kinds.drop_from_interface(interface)
+    for element, group in (("serial", devices.serials), ("parallel", devices.parallels),
+                           ("console", devices.consoles), ("channel", devices.channels)):
+        for chardev in group:
+            kinds.drop_from_chardev(chardev, element)
+    for graphics in devices.graphics:
+        kinds.drop_from_graphics(graphics)
+    for video in devices.videos:
+        kinds.drop_from_video(video)
+    for device in devices.inputs:
+        kinds.drop_from_input(device)
+    for sound in devices.sounds:
+        kinds.drop_from_sound(sound)
+    for audio in devices.audios:
+        kinds.drop_from_audio(audio)
 
 
 def add_memballoon(domain: Domain, context: Context) -> None:
@@ -51,7 +76,7 @@ def complete_rngs(domain: Domain, context: Context) -> None:
     del context
     assert domain.devices
     for rng in domain.devices.rngs:
-        if rng.backend and rng.backend.model == "random" and not rng.backend.path:
+        if isinstance(rng.backend, RandomBackend) and not rng.backend.path:
             rng.backend.path = "/dev/random"
 
 
@@ -78,7 +103,7 @@ def complete_filesystems(domain: Domain, context: Context) -> None:
 
 def _shares_memory(domain: Domain) -> bool:
     backing = domain.memory_backing
-    if backing and backing.access == "shared":
+    if backing and backing.access_mode == "shared":
         return True
-    cells = domain.cpu.numa if domain.cpu else None
+    cells = (domain.cpu.numa if domain.cpu else None) or []
     return bool(cells) and all(cell.mem_access == "shared" for cell in cells)

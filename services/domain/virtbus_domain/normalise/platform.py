@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable
 
 from virtbus_domain.normalise.context import Context, qemu_unsupported, unsupported, xml_error
-from virtbus_domain.xml.boot import Os
+from virtbus_domain.xml.boot import Nvram, Os
 from virtbus_domain.xml.clock import Clock
 from virtbus_domain.xml.cpu import Cpu, CpuModel
 from virtbus_domain.xml.domain import Domain
@@ -35,7 +35,7 @@ def complete_firmware(domain: Domain, context: Context) -> None:
         raise qemu_unsupported("UEFI requires ACPI on this architecture")
     if loader and loader.type == "pflash" and loader.readonly and loader.path and domain.os.firmware_auto is None:
         if domain.os.nvram is None:
-            domain.os.nvram = type(domain.os).nvram_model()
+            domain.os.nvram = Nvram()
         if not domain.os.nvram.path and domain.os.nvram.source is None:
             domain.os.nvram.path = f"{context.nvram_dir}/{domain.name}_VARS.fd"
 

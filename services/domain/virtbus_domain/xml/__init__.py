@@ -1,22 +1,21 @@
-"""libvirt's domain XML: text to model and back, and the passes that make a definition complete.
+"""libvirt's domain XML: text to model and back.
 
-``parse_domain`` reads what a client sent, ``normalise`` fills in what libvirt fills in when it defines a domain, and
-``format_domain`` writes the document that clients get. The models are in files named after what they describe.
+``parse_domain`` reads what a client sent and ``format_domain`` writes the document that clients get. The models are in
+files named after what they describe; what define fills in and refuses is in ``virtbus_domain.normalise``.
 """
 
 from __future__ import annotations
 
+from virtbus_domain.xml.boot import Os
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.disk import Disk
-from virtbus_domain.xml.domain import Devices, Domain, Os
+from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.interface import Interface
-from virtbus_domain.xml.normalise import drop_runtime, normalise
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import Document
 from virtbus_shared.service.xml_lines import Output
 
-__all__ = ["Chardev", "Devices", "Disk", "Domain", "Interface", "Os", "drop_runtime", "format_domain", "normalise",
-           "parse_domain"]
+__all__ = ["Chardev", "Devices", "Disk", "Domain", "Interface", "Os", "format_domain", "parse_domain"]
 
 _DOMAIN = Document(Domain, "domain", "domain_definition", c.VIR_FROM_DOMAIN)
 

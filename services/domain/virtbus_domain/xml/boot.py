@@ -8,22 +8,22 @@ from typing import cast
 from lxml import etree
 
 from virtbus_domain.xml.finished import finished
+from virtbus_domain.xml.lenient import YES
+from virtbus_domain.xml.platform_values import blank, if_valid, unsupported, xml_error
 from virtbus_domain.xml.storage_source import DiskSource
-from virtbus_shared import constants as c
+from virtbus_domain.xml.values import synonyms
 from virtbus_shared.service.xml import attr, each, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_read import read_model
-from virtbus_shared.service.xml_values import INT, UINT, YESNO, Refusal, words
+from virtbus_shared.service.xml_values import INT, UINT, YESNO, number, words
 
 OS_TYPES = ("hvm", "xen", "linux", "exe", "uml", "xenpvh")
 ARCHES = ("alpha", "armv6l", "armv7l", "armv7b", "aarch64", "cris", "i686", "ia64", "lm32", "loongarch64", "m68k",
           "microblaze", "microblazeel", "mips", "mipsel", "mips64", "mips64el", "openrisc", "parisc", "parisc64",
           "ppc", "ppc64", "ppc64le", "ppcemb", "riscv32", "riscv64", "s390", "s390x", "sh4", "sh4eb", "sparc",
           "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")
-
-
-def _unsupported(detail: str) -> Refusal:
-    return (c.VIR_ERR_CONFIG_UNSUPPORTED, detail)
+SMBIOS = synonyms({"none": None, "emulate": "emulate", "host": "host", "sysinfo": "sysinfo"})
+_BAD_MAPPING = xml_error("invalid idmap start/target/count settings")
 
 
 @element
@@ -79,7 +79,7 @@ class InitEnv(Element):
 class AcpiTable(Element):
     """A table that the guest finds among its ACPI tables, from a file of the host."""
 
-    type: str | None = attr("@type", words("slic"))
+    type: str | None = attr("@type", words("slic"), error=xml_error("Unknown acpi table type: {value}"))
     path: str | None = text(".")
 
 
@@ -90,10 +90,11 @@ class Os(Element):
     ``bootmenu_timeout`` is in milliseconds, ``bios_reboot_timeout`` too, with -1 for never.
     """
 
-    firmware_auto: str | None = attr("@firmware", words("bios", "efi"))
-    arch: str | None = attr("type/@arch", words(*ARCHES), error=_unsupported("Unknown architecture {value}"))
+    firmware_auto: str | None = attr("@firmware", blank(words("bios", "efi")),
+                                     error=xml_error("unknown firmware value {value}"))
+    arch: str | None = attr("type/@arch", blank(words(*ARCHES)), error=unsupported("Unknown architecture {value}"))
     machine: str | None = attr("type/@machine")
-    type: str | None = text("type/.", words(*OS_TYPES), error=_unsupported("unknown OS type '{value}'"))
+    type: str | None = text("type/.", words(*OS_TYPES), error=unsupported("unknown OS type '{value}'"))
     firmware_features: list[FirmwareFeature] = subs("firmware/feature", FirmwareFeature)
     init: str | None = text("init")
     initarg: list[str] = each("initarg")
@@ -111,19 +112,20 @@ class Os(Element):
     acpi_tables: list[AcpiTable] = subs("acpi/table", AcpiTable)
     boot: list[str] = each("boot/@dev", words("fd", "hd", "cdrom", "network"))
     bootmenu_enable: bool | None = attr("bootmenu/@enable", YESNO)
-    bootmenu_timeout: int | None = attr("bootmenu/@timeout", UINT)
-    bios_useserial: bool | None = attr("bios/@useserial", YESNO)
+    bootmenu_timeout: int | None = attr("bootmenu/@timeout", if_valid(number(0xFFFF)))
+    bios_useserial: bool | None = attr("bios/@useserial", YES)
     bios_reboot_timeout: int | None = attr("bios/@rebootTimeout", INT)
-    smbios_mode: str | None = attr("smbios/@mode", words("none", "emulate", "host", "sysinfo"))
+    smbios_mode: str | None = attr("smbios/@mode", blank(SMBIOS),
+                                  error=unsupported("unknown smbios mode '{value}'"))
 
 
 @element
 class IdMapping(Element):
     """``count`` users or groups from ``start`` on inside are those from ``target`` on outside."""
 
-    start: int | None = attr("@start", UINT)
-    target: int | None = attr("@target", UINT)
-    count: int | None = attr("@count", UINT)
+    start: int | None = attr("@start", UINT, error=_BAD_MAPPING)
+    target: int | None = attr("@target", UINT, error=_BAD_MAPPING)
+    count: int | None = attr("@count", UINT, error=_BAD_MAPPING)
 
 
 @element

@@ -5,19 +5,47 @@ from __future__ import annotations
 from lxml import etree
 
 from virtbus_domain.xml.finished import rescale
+from virtbus_domain.xml.platform_values import CPUSET, NATURAL, blank, cpu_refusing, scaled, xml_error
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, element, fixed, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import ONOFF, UINT, ULONG, YESNO, words
+from virtbus_shared.service.xml_values import ONOFF, ORDER, UINT, ULONG, YESNO, Kind, words
 
 ACCESS_TYPES = ("access", "read", "write")
+
+
+def _refuse(detail: str) -> LibvirtError:
+    return LibvirtError(c.VIR_ERR_XML_ERROR, detail, domain=c.VIR_FROM_CPU)
+
+
+def _read_vendor_id(text: str) -> str | None:
+    if text and len(text.encode()) != 12:
+        raise _refuse("vendor_id must be exactly 12 characters long")
+    if "," in text:
+        raise _refuse("vendor id is invalid")
+    return text or None
+
+
+def _read_cache_level(text: str) -> int:
+    assert NATURAL.read
+    level = NATURAL.read(text)
+    if not 1 <= level <= 3:
+        raise _refuse("invalid CPU cache level, must be in range [1,3]")
+    return level
+
+
+VENDOR_ID: Kind[str | None] = Kind(_read_vendor_id)
+CACHE_LEVEL: Kind[int] = Kind(_read_cache_level, str)
 
 
 @element
 class CpuModel(Element):
     """A named model; ``fallback`` tells whether another may stand in for one that the hypervisor does not know."""
 
-    fallback: str | None = attr("@fallback", words("allow", "forbid"))
-    vendor_id: str | None = attr("@vendor_id")
+    fallback: str | None = attr("@fallback", blank(cpu_refusing(
+        words("allow", "forbid"), c.VIR_ERR_CONFIG_UNSUPPORTED, "Invalid fallback attribute")))
+    vendor_id: str | None = attr("@vendor_id", VENDOR_ID)
     name: str | None = text(".")
 
 
@@ -25,18 +53,18 @@ class CpuModel(Element):
 class CpuTopology(Element):
     """How many of each there are in the one above."""
 
-    sockets: int | None = attr("@sockets", UINT)
-    dies: int | None = attr("@dies", UINT)
-    clusters: int | None = attr("@clusters", UINT)
-    cores: int | None = attr("@cores", UINT)
-    threads: int | None = attr("@threads", UINT)
+    sockets: int | None = attr("@sockets", ORDER)
+    dies: int | None = attr("@dies", ORDER)
+    clusters: int | None = attr("@clusters", ORDER)
+    cores: int | None = attr("@cores", ORDER)
+    threads: int | None = attr("@threads", ORDER)
 
 
 @element
 class CpuCache(Element):
     """What the guest sees of the processor's caches."""
 
-    level: int | None = attr("@level", UINT)
+    level: int | None = attr("@level", CACHE_LEVEL)
     mode: str | None = attr("@mode", words("emulate", "passthrough", "disable"))
 
 
@@ -45,15 +73,17 @@ class MaxPhysAddr(Element):
     """The width of physical addresses, in bits."""
 
     mode: str | None = attr("@mode", words("emulate", "passthrough"))
-    bits: int | None = attr("@bits", UINT)
-    limit: int | None = attr("@limit", UINT)
+    bits: int | None = attr("@bits", NATURAL)
+    limit: int | None = attr("@limit", NATURAL)
 
 
 @element
 class CpuFeature(Element):
     """A feature added to the model or taken from it."""
 
-    policy: str | None = attr("@policy", words("force", "require", "optional", "disable", "forbid"))
+    policy: str | None = attr("@policy", cpu_refusing(
+        words("force", "require", "optional", "disable", "forbid"), c.VIR_ERR_CONFIG_UNSUPPORTED,
+        "Invalid CPU feature policy"))
     name: str | None = attr("@name")
 
 
@@ -69,12 +99,14 @@ class NumaSibling(Element):
 class NumaCache(Element):
     """A cache at the memory's side, as the guest's ACPI tables tell of it; sizes in KiB and bytes."""
 
-    level: int | None = attr("@level", UINT)
-    associativity: str | None = attr("@associativity", words("none", "direct", "full"))
-    policy: str | None = attr("@policy", words("none", "writeback", "writethrough"))
-    size: int | None = attr("size/@value", ULONG)
+    level: int | None = attr("@level", UINT, error=xml_error("Invalid 'level' attribute in cache element"))
+    associativity: str | None = attr("@associativity", words("none", "direct", "full"),
+                                     error=xml_error("Invalid cache associativity '{value}'"))
+    policy: str | None = attr("@policy", words("none", "writeback", "writethrough"),
+                              error=xml_error("Invalid cache policy '{value}'"))
+    size: int | None = attr("size/@value", scaled("./size/@value"))
     size_unit: str = fixed("size/@unit", "KiB")
-    line: int | None = attr("line/@value", ULONG)
+    line: int | None = attr("line/@value", scaled("./line/@value"))
     line_unit: str = fixed("line/@unit", "B")
 
 
@@ -83,8 +115,8 @@ class NumaCell(Element):
     """A NUMA node of the guest: its virtual CPUs and its memory in KiB."""
 
     id: int | None = attr("@id", UINT)
-    cpus: str | None = attr("@cpus")
-    memory: int | None = attr("@memory", ULONG)
+    cpus: str | None = attr("@cpus", CPUSET)
+    memory: int | None = attr("@memory", scaled("./@memory"))
     unit: str = fixed("@unit", "KiB")
     mem_access: str | None = attr("@memAccess", words("shared", "private"))
     discard: bool | None = attr("@discard", YESNO)
@@ -100,7 +132,7 @@ class NumaLatency(Element):
     target: int | None = attr("@target", UINT)
     cache: int | None = attr("@cache", UINT)
     type: str | None = attr("@type", words(*ACCESS_TYPES))
-    value: int | None = attr("@value", UINT)
+    value: int | None = attr("@value", ULONG)
 
 
 @element
@@ -111,7 +143,7 @@ class NumaBandwidth(Element):
     target: int | None = attr("@target", UINT)
     cache: int | None = attr("@cache", UINT)
     type: str | None = attr("@type", words(*ACCESS_TYPES))
-    value: int | None = attr("@value", ULONG)
+    value: int | None = attr("@value", scaled("./@value"))
     unit: str = fixed("@unit", "KiB")
 
 
@@ -119,7 +151,9 @@ class NumaBandwidth(Element):
 class Cpu(Element):
     """The processor: a named model with ``features`` changed, or the host's own."""
 
-    mode: str | None = attr("@mode", words("custom", "host-model", "host-passthrough", "maximum"))
+    mode: str | None = attr("@mode", cpu_refusing(
+        words("custom", "host-model", "host-passthrough", "maximum"), c.VIR_ERR_CONFIG_UNSUPPORTED,
+        "Invalid mode attribute '{value}'"))
     match: str | None = attr("@match", words("minimum", "exact", "strict"))
     check: str | None = attr("@check", words("none", "partial", "full"))
     migratable: bool | None = attr("@migratable", ONOFF)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lxml import etree
+
 from virtbus_domain.xml.boot import Idmap, Os
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.clock import Clock
@@ -37,6 +39,7 @@ from virtbus_domain.xml.memory import (
 from virtbus_domain.xml.memory_device import MemoryDevice
 from virtbus_domain.xml.nvram import NvramDevice
 from virtbus_domain.xml.panic import Panic
+from virtbus_domain.xml.platform_values import CPUSET, NATURAL, unsupported, xml_error
 from virtbus_domain.xml.qemu_namespace import (
     QEMU_NAMESPACE,
     QemuCapabilityChanges,
@@ -57,10 +60,11 @@ from virtbus_domain.xml.video import Video
 from virtbus_domain.xml.vsock import Vsock
 from virtbus_domain.xml.watchdog import Watchdog
 from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, block, element, raw, size, sub, subs, text
 from virtbus_shared.service.xml_lines import Element, Raw
 from virtbus_shared.service.xml_metadata import Metadata, read_metadata, write_metadata
-from virtbus_shared.service.xml_values import COUNT, INT, UUID, YESNO, Kind, Refusal, words
+from virtbus_shared.service.xml_values import UINT, UUID, YESNO, Kind, words
 
 TYPES = ("none", "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox", "phyp",
          "parallels", "bhyve", "vz", "hvf")
@@ -70,8 +74,17 @@ CRASH = words("destroy", "restart", "rename-restart", "preserve", "coredump-dest
 INSTANCE: Kind[int | None] = Kind(lambda text: int(text) if text.isascii() and text.isdigit() else None, str)
 
 
-def _unsupported(detail: str) -> Refusal:
-    return (c.VIR_ERR_CONFIG_UNSUPPORTED, detail)
+def read_genid(element: etree._Element) -> str:
+    """The generation's UUID; an empty text asks for a new one."""
+    try:
+        return UUID.read(element.text) if element.text and UUID.read else ""
+    except ValueError:
+        raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "malformed genid element", domain=c.VIR_FROM_DOMAIN) from None
+
+
+def write_genid(genid: str) -> str:
+    """The element's line."""
+    return f"  <genid>{genid}</genid>" if genid else "  <genid/>"
 
 
 @element(open_tag=True)
@@ -127,11 +140,11 @@ class Devices(Element):
 class Domain(Element):
     """A virtual machine or container. Memory is in KiB; ``id`` is that of a running domain."""
 
-    type: str | None = attr("@type", words(*TYPES), error=_unsupported("invalid domain type {value}"))
+    type: str | None = attr("@type", words(*TYPES), error=unsupported("invalid domain type {value}"))
     id: int | None = attr("@id", INSTANCE, live=True)
     name: str | None = text("name")
     uuid: str | None = text("uuid", UUID, error=(c.VIR_ERR_INTERNAL_ERROR, "malformed uuid element"))
-    genid: str | None = text("genid")
+    genid: str | None = block("genid", read_genid, write_genid)
     title: str | None = text("title")
     description: str | None = text("description")
     metadata: Metadata | None = block("metadata", read_metadata, write_metadata)
@@ -142,15 +155,14 @@ class Domain(Element):
     memtune: Memtune | None = sub("memtune", Memtune)
     memory_backing: MemoryBacking | None = finished("memoryBacking", MemoryBacking, finish_memory_backing)
     vcpu_placement: str | None = attr("vcpu/@placement", words("static", "auto"))
-    vcpu_cpuset: str | None = attr("vcpu/@cpuset")
-    vcpu_current: int | None = attr("vcpu/@current", COUNT)
-    vcpu: int | None = text("vcpu/.", COUNT,
-                            error=(c.VIR_ERR_XML_ERROR, "maximum vcpus count must be an integer"))
+    vcpu_cpuset: str | None = attr("vcpu/@cpuset", CPUSET)
+    vcpu_current: int | None = attr("vcpu/@current", UINT)
+    vcpu: int | None = text("vcpu/.", UINT, error=xml_error("maximum vcpus count must be an integer"))
     vcpus: list[Vcpu] = subs("vcpus/vcpu", Vcpu)
-    iothreads: int | None = text("iothreads", COUNT)
+    iothreads: int | None = text("iothreads", UINT, error=xml_error("invalid iothreads count '{value}'"))
     iothreadids: list[IoThread] = subs("iothreadids/iothread", IoThread)
-    defaultiothread_thread_pool_min: int | None = attr("defaultiothread/@thread_pool_min", INT)
-    defaultiothread_thread_pool_max: int | None = attr("defaultiothread/@thread_pool_max", INT)
+    defaultiothread_thread_pool_min: int | None = attr("defaultiothread/@thread_pool_min", NATURAL)
+    defaultiothread_thread_pool_max: int | None = attr("defaultiothread/@thread_pool_max", NATURAL)
     cputune: Cputune | None = finished("cputune", Cputune, finish_cputune)
     numatune: Numatune | None = sub("numatune", Numatune)
     resource: Resource | None = sub("resource", Resource)
@@ -163,21 +175,22 @@ class Domain(Element):
     cpu: Cpu | None = finished("cpu", Cpu, finish_cpu)
     clock: Clock | None = sub("clock", Clock)
     on_poweroff: str | None = text("on_poweroff", LIFECYCLE,
-                                   error=_unsupported("unknown on_poweroff action: {value}"))
-    on_reboot: str | None = text("on_reboot", LIFECYCLE, error=_unsupported("unknown on_reboot action: {value}"))
-    on_crash: str | None = text("on_crash", CRASH, error=_unsupported("unknown on_crash action: {value}"))
-    on_lockfailure: str | None = text("on_lockfailure", words("default", "poweroff", "restart", "pause", "ignore"))
+                                   error=unsupported("unknown on_poweroff action: {value}"))
+    on_reboot: str | None = text("on_reboot", LIFECYCLE, error=unsupported("unknown on_reboot action: {value}"))
+    on_crash: str | None = text("on_crash", CRASH, error=unsupported("unknown on_crash action: {value}"))
+    on_lockfailure: str | None = text("on_lockfailure", words("default", "poweroff", "restart", "pause", "ignore"),
+                                      error=unsupported("unknown on_lockfailure action: {value}"))
     suspend_to_mem: bool | None = attr("pm/suspend-to-mem/@enabled", YESNO)
     suspend_to_disk: bool | None = attr("pm/suspend-to-disk/@enabled", YESNO)
     perf_events: list[PerfEvent] = subs("perf/event", PerfEvent)
     devices: Devices | None = sub("devices", Devices)
     seclabels: list[Seclabel] = subs("seclabel", Seclabel)
+    keywrap: list[KeywrapCipher] = subs("keywrap/cipher", KeywrapCipher)
+    launch_security: LaunchSecurity | None = sub("launchSecurity", LaunchSecurity)
     qemu_commandline: QemuCommandline | None = qemu_element("commandline", QemuCommandline)
     qemu_capabilities: QemuCapabilityChanges | None = qemu_element("capabilities", QemuCapabilityChanges)
     qemu_override: QemuOverride | None = qemu_element("override", QemuOverride)
-    qemu_deprecation: str | None = attr("qemu:deprecation/@behavior", words("none", "omit", "reject", "crash"))
-    keywrap: list[KeywrapCipher] = subs("keywrap/cipher", KeywrapCipher)
-    launch_security: LaunchSecurity | None = sub("launchSecurity", LaunchSecurity)
+    qemu_deprecation: str | None = attr("qemu:deprecation/@behavior")
 
     @property
     def memory(self) -> int | None:

@@ -4,9 +4,10 @@ which knows it, and what a container's programs may do."""
 from __future__ import annotations
 
 from virtbus_domain.xml.finished import pretty_size
+from virtbus_domain.xml.platform_values import ANY_BASE, unsupported
 from virtbus_shared.service.xml import attr, element, flag, size, sub
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import ONOFF, UINT, words
+from virtbus_shared.service.xml_values import ONOFF, words
 
 
 @element
@@ -21,7 +22,7 @@ class Hyperv(Element):
     relaxed: bool | None = attr("relaxed/@state", ONOFF)
     vapic: bool | None = attr("vapic/@state", ONOFF)
     spinlocks: bool | None = attr("spinlocks/@state", ONOFF)
-    spinlocks_retries: int | None = attr("spinlocks/@retries", UINT)
+    spinlocks_retries: int | None = attr("spinlocks/@retries", ANY_BASE)
     vpindex: bool | None = attr("vpindex/@state", ONOFF)
     runtime: bool | None = attr("runtime/@state", ONOFF)
     synic: bool | None = attr("synic/@state", ONOFF)
@@ -51,7 +52,7 @@ class Kvm(Element):
     poll_control: bool | None = attr("poll-control/@state", ONOFF)
     pv_ipi: bool | None = attr("pv-ipi/@state", ONOFF)
     dirty_ring: bool | None = attr("dirty-ring/@state", ONOFF)
-    dirty_ring_size: int | None = attr("dirty-ring/@size", UINT)
+    dirty_ring_size: int | None = attr("dirty-ring/@size", ANY_BASE)
 
 
 @element
@@ -133,7 +134,7 @@ class Smm(Element):
     """System management mode, and the memory that only it sees (``tseg``, in bytes)."""
 
     state: bool | None = attr("@state", ONOFF)
-    tseg: int | None = pretty_size("tseg", "MiB", level=3)
+    tseg: int | None = pretty_size("tseg", "MiB", "string(./features/smm/tseg)", level=3)
 
 
 @element
@@ -141,7 +142,8 @@ class Hpt(Element):
     """POWER's page table: whether the guest may resize it, and its largest page in KiB."""
 
     resizing: str | None = attr("@resizing", words("enabled", "disabled", "required"))
-    maxpagesize: int | None = size("maxpagesize", "KiB")
+    maxpagesize: int | None = size("maxpagesize", "KiB",
+                                   error=unsupported("Unable to parse HPT maxpagesize setting"))
 
 
 @element

@@ -46,7 +46,7 @@ def finished(tag: str, model: type[M], finish: Callable[[M, etree._Element], Non
 
 def rescale(amount: int | None, unit: str, stored: str) -> int | None:
     """An amount in the ``stored`` unit, rounded up."""
-    return amount if amount is None or unit == stored else read_size(str(amount), unit, stored)
+    return amount if amount is None or unit in (stored, "") else read_size(str(amount), unit, stored)
 
 
 def pretty(amount: int) -> tuple[int, str]:
@@ -57,8 +57,11 @@ def pretty(amount: int) -> tuple[int, str]:
     return amount, "bytes"
 
 
-def pretty_size(tag: str, unit: str, *, level: int) -> int | None:
-    """A child element with a number of bytes: without a unit read as ``unit``, written in the largest that fits."""
+def pretty_size(tag: str, unit: str, place: str, *, level: int) -> int | None:
+    """A child element with a number of bytes: without a unit read as ``unit``, written in the largest that fits.
+
+    ``place`` is how libvirt calls the element when it holds no number.
+    """
     pad = "  " * level
 
     def read(element: etree._Element) -> int | None:
@@ -66,7 +69,7 @@ def pretty_size(tag: str, unit: str, *, level: int) -> int | None:
         try:
             return read_size(content, element.get("unit") or unit, "bytes") if content else None
         except ValueError:
-            refuse_text(element, content)
+            refuse(element, f"Invalid value '{content}' for element or attribute '{place}'")
 
     def write(amount: int | None) -> str:
         number, named = pretty(amount or 0)
@@ -75,7 +78,6 @@ def pretty_size(tag: str, unit: str, *, level: int) -> int | None:
     return block(tag, read, write)
 
 
-def refuse_text(element: etree._Element, value: str) -> NoReturn:
+def refuse(element: etree._Element, detail: str) -> NoReturn:
     """libvirt's usual refusal of what an element holds."""
-    detail = f"Invalid value '{value}' for element or attribute './{element.tag}[1]'"
     raise Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True) from None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from lxml import etree
+
 from virtbus_domain.xml.address import (
+    HostPciAddress,
     acpi_index,
     address,
     alias,
@@ -16,9 +19,9 @@ from virtbus_domain.xml.network_port import IpAddress, Route
 from virtbus_domain.xml.storage_source import StorageAuth, StorageHost
 from virtbus_domain.xml.values import VIRTIO_MODELS
 from virtbus_shared import constants as c
-from virtbus_shared.service.xml import attr, element, flag, sub, subs, text
+from virtbus_shared.service.xml import attr, choice, element, flag, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import ONOFF, UINT, ULONG, UUID, YESNO, Kind, Refusal, hexa, words
+from virtbus_shared.service.xml_values import ONOFF, ULONG, UUID, YESNO, ZERO, Kind, Refusal, hexa, words
 
 SUBSYSTEM_TYPES = ("usb", "pci", "scsi", "scsi_host", "mdev")
 CAPABILITY_TYPES = ("storage", "misc", "net")
@@ -29,31 +32,56 @@ def _unsupported(detail: str) -> Refusal:
     return (c.VIR_ERR_CONFIG_UNSUPPORTED, detail)
 
 
-def _read_usb_id(text: str) -> int:
-    assert _NUMBER.read
-    number = _NUMBER.read(text)
-    if number == 0:
-        raise ValueError("Zero is not permitted")
-    return number
+def _nonzero(kind: Kind[int]) -> Kind[int]:
+    def read(text: str) -> int:
+        assert kind.read
+        number = kind.read(text)
+        if number == 0:
+            raise ValueError(ZERO)
+        return number
+
+    return Kind(read, kind.write)
 
 
-_NUMBER = hexa(4)
-_USB_ID: Kind[int] = Kind(_read_usb_id, _NUMBER.write)
+_USB_ID = _nonzero(hexa(4))
+_ANY_BASE: Kind[int] = Kind(hexa(1).read, str)
 
 
 @element
-class HostdevAddress(Element):
-    """Where the device is on the host: on PCI, on USB, on SCSI, or the UUID of a mediated device."""
+class HostUsbAddress(Element):
+    """A USB device by the numbers of its bus and of itself, which change when it is plugged in again."""
 
-    domain: int | None = attr("@domain", hexa(4))
-    bus: int | None = attr("@bus", hexa(2))
-    slot: int | None = attr("@slot", hexa(2))
-    function: int | None = attr("@function", hexa(1))
-    device: int | None = attr("@device", hexa(1))
-    target: int | None = attr("@target", UINT)
+    bus: int | None = attr("@bus", _ANY_BASE)
+    device: int | None = attr("@device", _ANY_BASE)
+
+
+@element
+class HostScsiAddress(Element):
+    """A unit behind one of the host's SCSI adapters."""
+
+    bus: int | None = attr("@bus", _ANY_BASE)
+    target: int | None = attr("@target", _ANY_BASE)
     unit: int | None = attr("@unit", ULONG)
+
+
+@element
+class MdevAddress(Element):
+    """A mediated device."""
+
     uuid: str | None = attr("@uuid", UUID, error=(
         c.VIR_ERR_INTERNAL_ERROR, "Cannot parse uuid attribute of element <address>"))
+
+
+HostAddress = HostPciAddress | HostUsbAddress | HostScsiAddress | MdevAddress
+HOST_ADDRESSES: dict[str, type[HostAddress]] = {
+    "pci": HostPciAddress, "usb": HostUsbAddress, "scsi": HostScsiAddress, "mdev": MdevAddress}
+
+
+def _type_of_device(address: etree._Element) -> str | None:
+    """The type of the device in whose source an address stands, if it is one that has an address."""
+    device = address.getparent().getparent()
+    kind = device.get("type") if device is not None else None
+    return kind if kind in HOST_ADDRESSES else None
 
 
 @element
@@ -78,7 +106,7 @@ class HostdevSource(Element):
     auth: StorageAuth | None = sub("auth", StorageAuth)
     initiator: str | None = attr("initiator/iqn/@name")
     adapter_name: str | None = attr("adapter/@name")
-    address: HostdevAddress | None = sub("address", HostdevAddress)
+    address: HostAddress | None = choice("address", _type_of_device, HOST_ADDRESSES, default=HostPciAddress)
     block: str | None = text("block")
     char: str | None = text("char")
     interface: str | None = text("interface")

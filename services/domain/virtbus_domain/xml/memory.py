@@ -5,6 +5,8 @@ from __future__ import annotations
 from lxml import etree
 
 from virtbus_domain.xml.finished import rescale
+from virtbus_domain.xml.platform_values import CPUSET, blank, scaled, unsupported, xml_error
+from virtbus_domain.xml.values import UINT_OR_ZERO
 from virtbus_shared.service.xml import attr, element, fixed, flag, size, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import ONOFF, UINT, ULONG, words
@@ -16,7 +18,7 @@ NUMA_MODES = ("strict", "preferred", "interleave", "restrictive")
 class MaxMemory(Element):
     """How far the memory of a running domain can grow, and how many modules can be plugged in."""
 
-    slots: int | None = attr("@slots", UINT)
+    slots: int | None = attr("@slots", blank(UINT), error=xml_error("Failed to parse memory slot count"))
     unit: str = fixed("@unit", "KiB")
     size: int | None = text(".", ULONG)
 
@@ -39,9 +41,9 @@ def finish_size(memory: MaxMemory | BootMemory, element: etree._Element) -> None
 class HugePage(Element):
     """A page size in KiB, for all cells or those of ``nodeset``."""
 
-    size: int | None = attr("@size", ULONG)
+    size: int | None = attr("@size", scaled("./@size"))
     unit: str = fixed("@unit", "KiB")
-    nodeset: str | None = attr("@nodeset")
+    nodeset: str | None = attr("@nodeset", CPUSET)
 
 
 @element
@@ -58,10 +60,14 @@ class MemoryBacking(Element):
     hugepages: HugePages | None = sub("hugepages", HugePages)
     nosharepages: bool = flag("nosharepages")
     locked: bool = flag("locked")
-    source_type: str | None = attr("source/@type", words("file", "anonymous", "memfd"))
-    access_mode: str | None = attr("access/@mode", words("shared", "private"))
-    allocation_mode: str | None = attr("allocation/@mode", words("immediate", "ondemand"))
-    allocation_threads: int | None = attr("allocation/@threads", UINT)
+    source_type: str | None = attr("source/@type", blank(words("file", "anonymous", "memfd")),
+                                   error=unsupported("unknown memoryBacking/source/type '{value}'"))
+    access_mode: str | None = attr("access/@mode", blank(words("shared", "private")),
+                                   error=unsupported("unknown memoryBacking/access/mode '{value}'"))
+    allocation_mode: str | None = attr("allocation/@mode", blank(words("immediate", "ondemand")),
+                                       error=unsupported("unknown memoryBacking/allocation/mode '{value}'"))
+    allocation_threads: int | None = attr("allocation/@threads", blank(UINT_OR_ZERO),
+                                          error=xml_error("Failed to parse memory allocation threads"))
     discard: bool = flag("discard")
 
 
@@ -85,9 +91,11 @@ class Memtune(Element):
 class NumatuneMemory(Element):
     """Which of the host's nodes give memory to the whole domain, and how strictly."""
 
-    mode: str | None = attr("@mode", words(*NUMA_MODES))
-    nodeset: str | None = attr("@nodeset")
-    placement: str | None = attr("@placement", words("static", "auto"))
+    mode: str | None = attr("@mode", words(*NUMA_MODES),
+                            error=unsupported("Unsupported NUMA memory tuning mode '{value}'"))
+    nodeset: str | None = attr("@nodeset", CPUSET)
+    placement: str | None = attr("@placement", words("static", "auto"),
+                                 error=unsupported("Unsupported NUMA memory placement mode '{value}'"))
 
 
 @element
@@ -96,7 +104,7 @@ class NumatuneCell(Element):
 
     cellid: int | None = attr("@cellid", UINT)
     mode: str | None = attr("@mode", words(*NUMA_MODES))
-    nodeset: str | None = attr("@nodeset")
+    nodeset: str | None = attr("@nodeset", CPUSET)
 
 
 @element

@@ -34,7 +34,7 @@ class MemoryDevice(Element):
     readonly: bool = flag("target/readonly")
     block: int | None = kibibytes("target/block", "KiB")
     requested: int | None = kibibytes("target/requested", "KiB")
-    current: int | None = kibibytes("target/current", "KiB")
+    current: int | None = kibibytes("target/current", "KiB", live=True)
     alias: str | None = alias()
     acpi_index: int | None = acpi_index()
     address: Element | None = address()

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from virtbus_domain.xml.platform_values import POLICY, xml_error
 from virtbus_shared.service.xml import attr, element, text
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import ONOFF, UINT, YESNO, hexa, words
+from virtbus_shared.service.xml_values import ONOFF, UINT, YESNO, words
 
 
 def _is_generated(label: Any, seclabel: Seclabel) -> bool:
@@ -42,9 +43,11 @@ class LaunchSecurity(Element):
     kernel_hashes: bool | None = attr("@kernelHashes", YESNO)
     author_key: bool | None = attr("@authorKey", YESNO)
     vcek: bool | None = attr("@vcek", YESNO)
-    cbitpos: int | None = text("cbitpos", UINT)
-    reduced_phys_bits: int | None = text("reducedPhysBits", UINT)
-    policy: int | None = text("policy", hexa(4))
+    cbitpos: int | None = text("cbitpos", UINT,
+                              error=xml_error("Invalid format for launch security cbitpos"))
+    reduced_phys_bits: int | None = text("reducedPhysBits", UINT,
+                                        error=xml_error("Invalid format for launch security reduced-phys-bits"))
+    policy: int | None = text("policy", POLICY, error=xml_error("failed to get launch security policy"))
     dh_cert: str | None = text("dhCert")
     session: str | None = text("session")
     guest_visible_workarounds: str | None = text("guestVisibleWorkarounds")

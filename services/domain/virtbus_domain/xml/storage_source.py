@@ -89,7 +89,7 @@ class StorageSlice(Element):
 class Cookie(Element):
     """What an HTTP server is sent with each request; as good as a password."""
 
-    name: str | None = attr("@name", secret=True)
+    name: str | None = attr("@name")
     value: str | None = text(".")
 
 
@@ -139,7 +139,7 @@ class DiskSource(Element):
     config_file: str | None = attr("config/@file")
     initiator: str | None = attr("initiator/iqn/@name")
     ssl_verify: bool | None = attr("ssl/@verify", YESNO)
-    cookies: list[Cookie] = subs("cookies/cookie", Cookie)
+    cookies: list[Cookie] = subs("cookies/cookie", Cookie, secret=True)
     readahead: int | None = attr("readahead/@size", ULONG_OR_ZERO, error=(
         c.VIR_ERR_XML_ERROR, "invalid readahead size or timeout"))
     timeout: int | None = attr("timeout/@seconds", ULONG_OR_ZERO, error=(

@@ -5,11 +5,28 @@ from __future__ import annotations
 from lxml import etree
 
 from virtbus_domain.xml.finished import pretty, rescale
+from virtbus_domain.xml.platform_values import (
+    CPUSET,
+    LONG,
+    NATURAL,
+    VCPUS,
+    WRAPPING_UINT,
+    WRAPPING_ULONG,
+    if_valid,
+    scaled,
+    unsupported,
+    xml_error,
+)
 from virtbus_shared.service.xml import attr, element, fixed, subs, text
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import INT, UINT, ULONG, YESNO, words
+from virtbus_shared.service.xml_values import INT, ORDER, UINT, ULONG, YESNO, Refusal, words
 
 SCHEDULERS = ("batch", "idle", "fifo", "rr")
+_BAD_MONITOR = xml_error("Invalid monitor attribute 'vcpus' value '{value}'")
+
+
+def _bad_cputune(what: str) -> Refusal:
+    return xml_error(f"can't parse cputune {what} value")
 
 
 @element
@@ -26,9 +43,9 @@ class Vcpu(Element):
 class IoThread(Element):
     """A thread for I/O of disks; ``poll_max`` in nanoseconds."""
 
-    id: int | None = attr("@id", UINT)
-    thread_pool_min: int | None = attr("@thread_pool_min", INT)
-    thread_pool_max: int | None = attr("@thread_pool_max", INT)
+    id: int | None = attr("@id", ORDER)
+    thread_pool_min: int | None = attr("@thread_pool_min", NATURAL)
+    thread_pool_max: int | None = attr("@thread_pool_max", NATURAL)
     poll_max: int | None = attr("poll/@max", ULONG)
     poll_grow: int | None = attr("poll/@grow", UINT)
     poll_shrink: int | None = attr("poll/@shrink", UINT)
@@ -39,15 +56,15 @@ class VcpuPin(Element):
     """The host CPUs that one virtual CPU may run on."""
 
     vcpu: int | None = attr("@vcpu", UINT)
-    cpuset: str | None = attr("@cpuset")
+    cpuset: str | None = attr("@cpuset", CPUSET)
 
 
 @element
 class IoThreadPin(Element):
     """The host CPUs that one I/O thread may run on."""
 
-    iothread: int | None = attr("@iothread", UINT)
-    cpuset: str | None = attr("@cpuset")
+    iothread: int | None = attr("@iothread", ORDER)
+    cpuset: str | None = attr("@cpuset", CPUSET)
 
 
 @element
@@ -62,7 +79,7 @@ class EmulatorSched(Element):
 class VcpuSched(Element):
     """The scheduler of some virtual CPUs."""
 
-    vcpus: str | None = attr("@vcpus")
+    vcpus: str | None = attr("@vcpus", CPUSET)
     scheduler: str | None = attr("@scheduler", words(*SCHEDULERS))
     priority: int | None = attr("@priority", INT)
 
@@ -71,7 +88,7 @@ class VcpuSched(Element):
 class IoThreadSched(Element):
     """The scheduler of some I/O threads."""
 
-    iothreads: str | None = attr("@iothreads")
+    iothreads: str | None = attr("@iothreads", CPUSET)
     scheduler: str | None = attr("@scheduler", words(*SCHEDULERS))
     priority: int | None = attr("@priority", INT)
 
@@ -83,7 +100,7 @@ class CacheShare(Element):
     id: int | None = attr("@id", UINT)
     level: int | None = attr("@level", UINT)
     type: str | None = attr("@type", words("both", "code", "data"))
-    size: int | None = attr("@size", ULONG)
+    size: int | None = attr("@size", scaled("./@size"))
     unit: str = fixed("@unit", "bytes")
 
 
@@ -92,14 +109,14 @@ class CacheMonitor(Element):
     """A count of how much of a cache some virtual CPUs fill."""
 
     level: int | None = attr("@level", UINT)
-    vcpus: str | None = attr("@vcpus")
+    vcpus: str | None = attr("@vcpus", VCPUS, error=_BAD_MONITOR)
 
 
 @element
 class CacheTune(Element):
     """Cache set aside for some virtual CPUs."""
 
-    vcpus: str | None = attr("@vcpus")
+    vcpus: str | None = attr("@vcpus", VCPUS, error=xml_error("Invalid cachetune attribute 'vcpus' value '{value}'"))
     caches: list[CacheShare] = subs("cache", CacheShare)
     monitors: list[CacheMonitor] = subs("monitor", CacheMonitor)
 
@@ -116,14 +133,14 @@ class MemoryBandwidth(Element):
 class MemoryMonitor(Element):
     """A count of the memory bandwidth that some virtual CPUs take."""
 
-    vcpus: str | None = attr("@vcpus")
+    vcpus: str | None = attr("@vcpus", VCPUS, error=_BAD_MONITOR)
 
 
 @element
 class MemoryTune(Element):
     """Memory bandwidth set aside for some virtual CPUs."""
 
-    vcpus: str | None = attr("@vcpus")
+    vcpus: str | None = attr("@vcpus", VCPUS, error=xml_error("Invalid memorytune attribute 'vcpus' value '{value}'"))
     nodes: list[MemoryBandwidth] = subs("node", MemoryBandwidth)
     monitors: list[MemoryMonitor] = subs("monitor", MemoryMonitor)
 
@@ -132,17 +149,17 @@ class MemoryTune(Element):
 class Cputune(Element):
     """Processor time: weights, and in each ``period`` of microseconds a ``quota`` of them (negative: no limit)."""
 
-    shares: int | None = text("shares", ULONG)
-    period: int | None = text("period", ULONG)
-    quota: int | None = text("quota", INT)
-    global_period: int | None = text("global_period", ULONG)
-    global_quota: int | None = text("global_quota", INT)
-    emulator_period: int | None = text("emulator_period", ULONG)
-    emulator_quota: int | None = text("emulator_quota", INT)
-    iothread_period: int | None = text("iothread_period", ULONG)
-    iothread_quota: int | None = text("iothread_quota", INT)
+    shares: int | None = text("shares", ULONG, error=_bad_cputune("shares"))
+    period: int | None = text("period", ULONG, error=_bad_cputune("period"))
+    quota: int | None = text("quota", LONG, error=_bad_cputune("quota"))
+    global_period: int | None = text("global_period", ULONG, error=_bad_cputune("global period"))
+    global_quota: int | None = text("global_quota", LONG, error=_bad_cputune("global quota"))
+    emulator_period: int | None = text("emulator_period", ULONG, error=_bad_cputune("emulator period"))
+    emulator_quota: int | None = text("emulator_quota", LONG, error=_bad_cputune("emulator quota"))
+    iothread_period: int | None = text("iothread_period", ULONG, error=_bad_cputune("iothread period"))
+    iothread_quota: int | None = text("iothread_quota", LONG, error=_bad_cputune("iothread quota"))
     vcpupins: list[VcpuPin] = subs("vcpupin", VcpuPin)
-    emulatorpin: str | None = attr("emulatorpin/@cpuset")
+    emulatorpin: str | None = attr("emulatorpin/@cpuset", CPUSET)
     iothreadpins: list[IoThreadPin] = subs("iothreadpin", IoThreadPin)
     emulatorscheds: list[EmulatorSched] = subs("emulatorsched", EmulatorSched)
     vcpuscheds: list[VcpuSched] = subs("vcpusched", VcpuSched)
@@ -163,18 +180,18 @@ class BlkioDevice(Element):
     """Weight and limits of one block device of the host."""
 
     path: str | None = text("path")
-    weight: int | None = text("weight", UINT)
-    read_iops_sec: int | None = text("read_iops_sec", UINT)
-    write_iops_sec: int | None = text("write_iops_sec", UINT)
-    read_bytes_sec: int | None = text("read_bytes_sec", ULONG)
-    write_bytes_sec: int | None = text("write_bytes_sec", ULONG)
+    weight: int | None = text("weight", WRAPPING_UINT, error=unsupported("could not parse weight {value}"))
+    read_iops_sec: int | None = text("read_iops_sec", WRAPPING_UINT, error=unsupported("could not parse read iops sec {value}"))
+    write_iops_sec: int | None = text("write_iops_sec", WRAPPING_UINT, error=unsupported("could not parse write iops sec {value}"))
+    read_bytes_sec: int | None = text("read_bytes_sec", WRAPPING_ULONG, error=unsupported("could not parse read bytes sec {value}"))
+    write_bytes_sec: int | None = text("write_bytes_sec", WRAPPING_ULONG, error=unsupported("could not parse write bytes sec {value}"))
 
 
 @element
 class Blkiotune(Element):
     """The domain's weight against others at the host's disks, and limits of single ones."""
 
-    weight: int | None = text("weight", UINT)
+    weight: int | None = text("weight", if_valid(UINT, 0))
     devices: list[BlkioDevice] = subs("device", BlkioDevice)
 
 

@@ -17,7 +17,8 @@ from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import parse_root
 
-Kind = Literal["domain", "domainsnapshot", "domaincheckpoint", "domainbackup", "capabilities", "domainCapabilities"]
+Kind = Literal["domain", "domainsnapshot", "domaincheckpoint", "domainbackup", "capabilities", "domainCapabilities",
+               "cpu"]
 
 DIRECTORIES = (Path("/usr/share/libvirt/schemas"), Path("/usr/local/share/libvirt/schemas"))
 
@@ -35,6 +36,7 @@ _RULES: dict[Kind, _Rules] = {
     "domainbackup": _Rules("domainbackup.rng", "domain_backup", c.VIR_FROM_DOMAIN),
     "capabilities": _Rules("capability.rng", "capabilities", c.VIR_FROM_CAPABILITIES),
     "domainCapabilities": _Rules("domaincaps.rng", "domainCapabilities", c.VIR_FROM_DOMAIN),
+    "cpu": _Rules("cpu.rng", "CPU_definition", c.VIR_FROM_CPU),
 }
 
 # A schema's error log tells of its last use: each thread has its own.

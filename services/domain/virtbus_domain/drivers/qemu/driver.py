@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities, find_emulators
+from virtbus_domain.drivers.qemu.capabilities import Machine, QemuCapabilities, find_emulators
 from virtbus_domain.drivers.qemu.capabilities_cache import CapabilitiesCache
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
@@ -31,9 +31,10 @@ from virtbus_domain.drivers.qemu.running import (
 from virtbus_domain.drivers.qemu.start import start_guest
 from virtbus_domain.drivers.qemu.statistics import measure
 from virtbus_domain.moves import Move
+from virtbus_domain.normalise import Context, normalise
 from virtbus_domain.object import DomainObject
 from virtbus_domain.statistics import DomainStatistics, Shape
-from virtbus_domain.xml import normalise, parse_domain
+from virtbus_domain.xml import parse_domain
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
@@ -129,7 +130,9 @@ class QemuDriver(RunningGuests):
         capabilities = await self._cache.get(self._emulator(model))
         model.devices = model.devices or Devices()
         model.devices.emulator = str(capabilities.binary)
-        normalise(model, "qemu", machine=lambda _arch, name: capabilities.canonical_machine(name).name)
+        machine = capabilities.canonical_machine(model.os.machine if model.os else None)
+        normalise(model, Context("qemu", machine=lambda _arch, _name: machine.name, default_cpu=_model_name(machine),
+                                 nvram_dir=str(self.host.state_dir / "nvram")))
         return model
 
     def _emulator(self, model: Domain) -> Path:
@@ -231,3 +234,8 @@ class QemuDriver(RunningGuests):
         """Let the virtual CPUs run."""
         await self._guest(domain).execute("cont")
         return RUNNING
+
+
+def _model_name(machine: Machine) -> str:
+    """The CPU model that a machine has by default: its QOM type is "qemu64-x86_64-cpu"."""
+    return (machine.default_cpu or "qemu64").removesuffix("-cpu").rpartition("-")[0] or "qemu64"

@@ -6,34 +6,68 @@ of the live document only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from virtbus_domain.normalise.disks import disk_index
 from virtbus_domain.xml.address import DriveAddress
 from virtbus_domain.xml.chardev import ChardevSource
 from virtbus_domain.xml.controller import Controller
-from virtbus_domain.xml.device_defaults import disk_index
 from virtbus_domain.xml.disk import Disk
 from virtbus_domain.xml.domain import Devices
+from virtbus_domain.xml.memory_device import MemoryDevice
 
 _PCI_ROOTS = {"pci-root": "pci.0", "pcie-root": "pcie.0"}
+# Field of ``Devices``: the prefix of its names; a number follows, the place in the list.
+_NUMBERED = {
+    "filesystems": "fs", "interfaces": "net", "smartcards": "smartcard", "serials": "serial", "parallels": "parallel",
+    "consoles": "console", "channels": "channel", "inputs": "input", "tpms": "tpm", "sounds": "sound",
+    "videos": "video", "hostdevs": "hostdev", "redirdevs": "redir", "hubs": "hub", "watchdogs": "watchdog",
+    "rngs": "rng", "panics": "panic", "shmems": "shmem", "cryptos": "crypto"}
+_SINGLE = {"memballoon": "balloon0", "vsock": "vsock0", "iommu": "iommu0", "nvram": "nvram"}
+_MEMORY = {"dimm": "dimm", "nvdimm": "nvdimm", "virtio-mem": "virtiomem", "virtio-pmem": "virtiopmem",
+           "sgx-epc": "epc"}
 
 
-def assign_names(devices: Devices) -> None:
-    """Give every device that has none its alias: part of making a definition live."""
+def assign_names(devices: Devices, *, q35: bool) -> None:
+    """Give every device that has none its alias, and every layer of a disk its number: part of going live."""
     for disk in devices.disks:
         disk.alias = disk_name(disk)
     for controller in devices.controllers:
-        controller.alias = controller_name(controller)
-    for number, interface in enumerate(devices.interfaces):
-        interface.alias = numbered("net", number, interface.alias)
-    for prefix, group in (("serial", devices.serials), ("console", devices.consoles)):
-        for number, chardev in enumerate(group):
-            chardev.alias = numbered(prefix, number, chardev.alias)
-    if devices.serials and devices.consoles:
+        controller.alias = controller_name(controller, q35=q35)
+    for family, prefix in _NUMBERED.items():
+        _number(getattr(devices, family), prefix)
+    for family, name in _SINGLE.items():
+        device = getattr(devices, family)
+        if device is not None and device.alias is None:
+            device.alias = name
+    for number, memory in enumerate(devices.memories):
+        memory.alias = memory.alias or memory_name(memory, number)
+    if devices.serials and devices.consoles and _is_mirror(devices):
         devices.consoles[0].alias = devices.serials[0].alias  # one port, listed twice
-    for number, disk in enumerate(devices.disks, 1):
-        if disk.source is not None:
-            disk.source.index = str(number)
+    number_layers(devices.disks)
+
+
+def _is_mirror(devices: Devices) -> bool:
+    target = devices.consoles[0].target
+    return target is None or target.type == "serial"
+
+
+def _number(group: Iterable[Any], prefix: str) -> None:
+    for number, device in enumerate(group):
+        if device.alias is None:
+            device.alias = f"{prefix}{number}"
+
+
+def number_layers(disks: Sequence[Disk]) -> None:
+    """Number the layers of all disks, the last disk's top layer first: libvirt's order, and the names of nodes."""
+    number = 0
+    for disk in reversed(disks):
+        layer: Any = disk
+        while layer is not None and layer.source is not None:
+            number += 1
+            layer.source.index = str(number)
+            layer = layer.backing_store
 
 
 def fill_ptys(devices: Devices, chardevs: Sequence[Mapping[str, object]]) -> None:
@@ -43,17 +77,13 @@ def fill_ptys(devices: Devices, chardevs: Sequence[Mapping[str, object]]) -> Non
     """
     names = {str(item["label"]): str(item["filename"]).removeprefix("pty:") for item in chardevs
              if str(item["filename"]).startswith("pty:")}
-    for group, is_console in ((devices.serials, False), (devices.consoles, True)):
+    for group, is_console in ((devices.serials, False), (devices.parallels, False), (devices.channels, False),
+                              (devices.consoles, True)):
         for device in group:
             path = names.get(f"char{device.alias}")
             if device.type == "pty" and path is not None:
                 device.source = [ChardevSource(path=path)]
                 device.tty = path if is_console else None  # where clients looked before there was a source
-
-
-def numbered(prefix: str, number: int, alias: str | None) -> str:
-    """The user's name for the device, or the n-th of its kind."""
-    return alias or f"{prefix}{number}"
 
 
 def disk_name(disk: Disk) -> str:
@@ -69,13 +99,20 @@ def disk_name(disk: Disk) -> str:
     return f"{disk.target_bus}{'-'.join(str(part or 0) for part in parts)}"
 
 
-def controller_name(controller: Controller) -> str:
-    """usb, usb1, pci.1, scsi0, and ide for the one that is part of the machine."""
+def controller_name(controller: Controller, *, q35: bool) -> str:
+    """usb, usb1, pci.1, scsi0; ide for the disk controller that is part of the machine."""
     kind, index = controller.type, controller.index or 0
     if controller.alias:
         return controller.alias
     if kind == "pci":
         return _PCI_ROOTS.get(controller.model or "", f"pci.{index}")
-    if kind in ("usb", "ide", "fdc") and index == 0:
-        return kind
+    if index == 0 and (kind in ("usb", "ide") or (kind == "sata" and q35)):
+        return "ide" if kind == "sata" else kind
     return f"{kind}{index}"
+
+
+def memory_name(memory: MemoryDevice, number: int) -> str:
+    """dimm0 by the slot of the module, or virtiomem0 by its place in the list."""
+    slot = getattr(memory.address, "slot", None)
+    is_module = memory.model in ("dimm", "nvdimm") and slot is not None and not hasattr(memory.address, "function")
+    return f"{_MEMORY.get(memory.model or 'dimm', 'dimm')}{slot if is_module else number}"

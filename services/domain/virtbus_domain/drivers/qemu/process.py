@@ -13,7 +13,7 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
@@ -46,8 +46,8 @@ class QemuProcess:
         self._loop.add_reader(pidfd, self._on_exit)
 
     @classmethod
-    def spawn(cls, argv: Sequence[str], log: Path, pass_fds: Sequence[int] = (), *,
-              outlives_us: bool = True) -> QemuProcess:
+    def spawn(cls, argv: Sequence[str], log: Path, pass_fds: Sequence[int] = (), *, outlives_us: bool = True,
+              environment: Mapping[str, str] | None = None) -> QemuProcess:
         """Start QEMU. Blocks for about 0.4 ms, until its program is loaded; ``OSError`` when it cannot be.
 
         ``pass_fds`` keep their numbers; their owner may close his copies afterwards. One that does not outlive us,
@@ -56,7 +56,7 @@ class QemuProcess:
         with open(log, "ab") as output:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=pass_fds,
-                start_new_session=True, cwd="/", env=_environment(),
+                start_new_session=True, cwd="/", env=_environment() | dict(environment or {}),
                 preexec_fn=None if outlives_us else _die_with_parent)  # noqa: PLW1509  # it makes one system call
         # From here on the pidfd watches and reaps. Popen, told that all is over, neither waits nor warns about a
         # child that outlives it.
@@ -140,15 +140,18 @@ class QemuProcess:
 
 
 async def launch(argv: Sequence[str], paths: GuestPaths, listener: socket, pass_fds: Sequence[int],
-                 on_event: qmp.EventCallback | None = None, *,
-                 outlives_us: bool = True) -> tuple[QemuProcess, qmp.Monitor]:
+                 on_event: qmp.EventCallback | None = None, *, outlives_us: bool = True,
+                 environment: Mapping[str, str] | None = None) -> tuple[QemuProcess, qmp.Monitor]:
     """Start QEMU with a listening monitor socket and return it with its monitor connected. Closes ``listener``.
+
+    ``environment`` is what it finds beside what every QEMU does.
 
     When QEMU ends or does not answer, it is killed and the error says so in its own words
     (``VIR_ERR_INTERNAL_ERROR``); the run directory and ``pass_fds`` stay the caller's.
     """
     try:
-        process = QemuProcess.spawn(argv, paths.log, [listener.fileno(), *pass_fds], outlives_us=outlives_us)
+        process = QemuProcess.spawn(argv, paths.log, [listener.fileno(), *pass_fds], outlives_us=outlives_us,
+                                    environment=environment)
     except OSError as error:
         raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR, f"Cannot run '{argv[0]}': {error.strerror}",
                            domain=c.VIR_FROM_QEMU, int1=error.errno or -1) from error

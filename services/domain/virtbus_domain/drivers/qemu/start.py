@@ -6,18 +6,17 @@ again; when a step fails, QEMU, taps and directory are gone and the error says w
 
 from __future__ import annotations
 
-import os
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
-from virtbus_domain.drivers.qemu.command import before_run, build, taps_needed
+from virtbus_domain.drivers.qemu.command import build
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
 from virtbus_domain.drivers.qemu.monitor import listen
-from virtbus_domain.drivers.qemu.names import assign_names, fill_ptys
+from virtbus_domain.drivers.qemu.names import fill_ptys
+from virtbus_domain.drivers.qemu.prepare import prepare
 from virtbus_domain.drivers.qemu.process import launch
 from virtbus_domain.drivers.qemu.supported import check_supported
-from virtbus_domain.drivers.qemu.tap import create_tap
 from virtbus_domain.xml import format_domain
 from virtbus_domain.xml.domain import Domain
 
@@ -31,22 +30,15 @@ async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilitie
     check_supported(model)
     guest.paths.create()
     try:
-        with ExitStack() as close:
-            taps: dict[int, int] = {}
-            assert model.devices is not None
-            for request in taps_needed(model):
-                tap = await create_tap(request.mac, request.bridge, request.name)
-                # Our copy: QEMU inherits its own, with which the device lives and ends.
-                close.callback(os.close, tap.fd)
-                taps[request.position] = tap.fd
-                model.devices.interfaces[request.position].target_dev = tap.name
+        async with AsyncExitStack() as stack:
+            setup = await prepare(model, capabilities, guest.paths, stack, kvm_problem=kvm_problem)
             listener = listen(guest.paths.monitor)
-            close.callback(listener.close)
-            assign_names(model.devices)
-            argv = build(model, capabilities, guest.paths, monitor_fd=listener.fileno(), taps=taps,
-                         kvm_problem=kvm_problem)
+            stack.callback(listener.close)
+            line = build(setup, monitor=f"fd={listener.fileno()}")
             _write(guest.paths, format_domain(model, live=True, secure=True))
-            process, monitor = await launch(argv, guest.paths, listener, list(taps.values()), guest.event)
+            inherited = [int(number) for numbers in setup.descriptors.values() for number in numbers]
+            process, monitor = await launch(line.argv, guest.paths, listener, inherited, guest.event,
+                                            environment=line.environment)
         guest.attach(process, monitor)
         try:
             return await _complete(guest, model, paused=paused)
@@ -63,13 +55,36 @@ async def _complete(guest: Guest, model: Domain, *, paused: bool) -> str:
     for command, arguments in before_run(model):
         await guest.execute(command, arguments)
     assert model.devices is not None
-    if any(device.type == "pty" for device in (*model.devices.serials, *model.devices.consoles)):
-        fill_ptys(model.devices, await guest.execute("query-chardev"))
+    devices = model.devices
+    if any(device.type == "pty" for device in (
+            *devices.serials, *devices.parallels, *devices.consoles, *devices.channels)):
+        fill_ptys(devices, await guest.execute("query-chardev"))
     live = format_domain(model, live=True, secure=True)
     _write(guest.paths, live)
     if not paused:
         await guest.execute("cont")
     return live
+
+
+def before_run(domain: Domain) -> list[tuple[str, dict[str, object]]]:
+    """The QMP commands that complete a start, before ``cont``: what the command line cannot say."""
+    assert domain.devices is not None
+    commands: list[tuple[str, dict[str, object]]] = []
+    for graphics in domain.devices.graphics:
+        if graphics.type in ("vnc", "spice") and graphics.passwd:
+            commands.append(("set_password", {"protocol": graphics.type, "password": graphics.passwd,
+                                              "connected": graphics.connected or "keep"}))
+    balloon = domain.devices.memballoon
+    if balloon is not None and balloon.model != "none":
+        if balloon.stats_period:
+            commands.append(("qom-set", {"path": f"/machine/peripheral/{balloon.alias}",
+                                         "property": "guest-stats-polling-interval", "value": balloon.stats_period}))
+        if domain.memory and domain.current_memory and domain.current_memory < domain.memory:
+            commands.append(("balloon", {"value": domain.current_memory * 1024}))
+    for interface in domain.devices.interfaces:
+        if interface.link_state == "down":
+            commands.append(("set_link", {"name": interface.alias, "up": False}))
+    return commands
 
 
 def _write(paths: GuestPaths, live: str) -> None:

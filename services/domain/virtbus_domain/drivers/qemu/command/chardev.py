@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from virtbus_domain.drivers.qemu.command.arguments import Json, unsupported
 from virtbus_domain.drivers.qemu.command.parts import Part, part_chardev, part_device, part_netdev
@@ -15,6 +16,16 @@ _SERIAL_DRIVERS = {"isa-serial": "isa-serial", "usb-serial": "usb-serial", "pci-
                    "isa-debug": "isa-debugcon", "isa-debugcon": "isa-debugcon"}
 
 
+class HostEnd(Protocol):
+    """What every element that has a character device on the host's side carries."""
+
+    type: str | None
+    source: list[ChardevSource]
+    protocol: str | None
+    log_file: str | None
+    log_append: bool | None
+
+
 def serial_parts(serial: Chardev, setup: Setup) -> list[Part]:
     """A serial port."""
     name, target = str(serial.alias), serial.target
@@ -22,14 +33,14 @@ def serial_parts(serial: Chardev, setup: Setup) -> list[Part]:
     if driver is None:
         raise unsupported(f"the target of '{name}'")
     index = target.port if target and driver == "isa-serial" and serial.address is None else None
-    return [host_end(serial, setup),
+    return [host_end(serial, name, setup),
             part_device(driver, name, chardev=f"char{name}", index=index, **place(serial, setup))]
 
 
 def parallel_parts(parallel: Chardev, setup: Setup) -> list[Part]:
     """A parallel port."""
     name = str(parallel.alias)
-    return [host_end(parallel, setup), part_device("isa-parallel", name, chardev=f"char{name}")]
+    return [host_end(parallel, name, setup), part_device("isa-parallel", name, chardev=f"char{name}")]
 
 
 def console_parts(console: Chardev, setup: Setup) -> list[Part]:
@@ -39,7 +50,7 @@ def console_parts(console: Chardev, setup: Setup) -> list[Part]:
         return []
     if target.type != "virtio":
         raise unsupported(f"the target of '{name}'")
-    return [host_end(console, setup),
+    return [host_end(console, name, setup),
             part_device("virtconsole", name, chardev=f"char{name}", **place(console, setup))]
 
 
@@ -49,76 +60,74 @@ def channel_parts(channel: Chardev, setup: Setup) -> list[Part]:
     kind = target.type if target else None
     if kind == "guestfwd" and target is not None:
         forward: Mapping[str, Json] = {"str": f"tcp:{target.address}:{target.port}-chardev:char{name}"}
-        return [host_end(channel, setup), part_netdev("user", name, guestfwd=[forward])]
+        return [host_end(channel, name, setup), part_netdev("user", name, guestfwd=[forward])]
     if kind != "virtio" or target is None:
         raise unsupported(f"the target of '{name}'")
-    return [host_end(channel, setup),
+    return [host_end(channel, name, setup),
             part_device("virtserialport", name, chardev=f"char{name}", name=target.name or None,
                         **place(channel, setup))]
 
 
-def channel_path(channel: Chardev, setup: Setup) -> Path:
-    """The socket of a channel for which the document names none."""
-    label = (channel.target.name if channel.target else None) or str(channel.alias)
-    return setup.run_dir / f"channel-{label.replace('/', '_')}"
+def channel_path(name: str, run_dir: Path) -> Path:
+    """The socket of a device for which the document names none."""
+    return run_dir / f"{name}.sock"
 
 
-def host_end(device: Chardev, setup: Setup) -> Part:
-    """The chardev under a device."""
-    name = f"char{device.alias}"
-    kind, data = _back_end(device, setup)
-    log: Mapping[str, Json] = {"logfile": device.log_file, "logappend": device.log_append}
-    return part_chardev(kind, name, **data, **log)
+def host_end(end: HostEnd, device: str, setup: Setup) -> Part:
+    """The chardev under the device of a name."""
+    kind, data = _back_end(end, device, setup)
+    log: Mapping[str, Json] = {"logfile": end.log_file, "logappend": end.log_append}
+    return part_chardev(kind, f"char{device}", **data, **log)
 
 
-def _back_end(device: Chardev, setup: Setup) -> tuple[str, dict[str, Json]]:  # noqa: PLR0911  # one line per type
-    source = device.source[0] if device.source else ChardevSource()
-    match device.type:
+def _back_end(end: HostEnd, device: str, setup: Setup) -> tuple[str, dict[str, Json]]:  # noqa: PLR0911  # one line per type
+    source = end.source[0] if end.source else ChardevSource()
+    match end.type:
         case "pty" | "null" | "stdio" | "vc":
-            return device.type, {}
+            return end.type, {}
         case "file":
             return "file", {"out": source.path, "append": source.append}
         case "dev":
-            return ("parallel" if str(device.alias).startswith("parallel") else "serial"), {"device": source.path}
+            return ("parallel" if device.startswith("parallel") else "serial"), {"device": source.path}
         case "pipe":
             return "pipe", {"device": source.path}
         case "unix":
-            path = source.path or str(channel_path(device, setup))
-            return "socket", _socket({"type": "unix", "data": {"path": path}}, source, device)
+            path = source.path or str(channel_path(device, setup.run_dir))
+            return "socket", _socket({"type": "unix", "data": {"path": path}}, source, end)
         case "tcp":
-            if device.protocol not in (None, "raw", "telnet") or source.tls:
-                raise unsupported(f"TLS on '{device.alias}'")
+            if end.protocol not in (None, "raw", "telnet") or source.tls:
+                raise unsupported(f"TLS on '{device}'")
             address: Json = {"type": "inet", "data": {"host": source.host or "", "port": source.service}}
-            return "socket", _socket(address, source, device)
+            return "socket", _socket(address, source, end)
         case "udp":
-            return "udp", _udp(device)
+            return "udp", _udp(end)
         case "spicevmc":
-            return "spicevmc", {"type": "smartcard" if str(device.alias).startswith("smartcard") else "vdagent"}
+            return "spicevmc", {"type": "smartcard" if device.startswith("smartcard") else "vdagent"}
         case "spiceport":
             return "spiceport", {"fqdn": source.channel}
         case "qemu-vdagent":
             return "qemu-vdagent", {"clipboard": source.clipboard_copypaste, "mouse": _mouse(source.mouse_mode)}
         case "dbus":
             return "dbus", {"name": source.channel}
-    raise unsupported(f"a character device of type '{device.type}'")
+    raise unsupported(f"a character device of type '{end.type}'")
 
 
 def _mouse(mode: str | None) -> bool | None:
     return None if mode is None else mode == "client"
 
 
-def _socket(address: Json, source: ChardevSource, device: Chardev) -> dict[str, Json]:
+def _socket(address: Json, source: ChardevSource, end: HostEnd) -> dict[str, Json]:
     listens = source.mode != "connect"
     again = source.reconnect_timeout if source.reconnect_enabled else 0 if source.reconnect_enabled is False else None
-    return {"addr": address, "telnet": True if device.protocol == "telnet" else None,
+    return {"addr": address, "telnet": True if end.protocol == "telnet" else None,
             "server": True if listens else None, "wait": False if listens else None,
             "reconnect": None if listens else again}
 
 
-def _udp(device: Chardev) -> dict[str, Json]:
+def _udp(end: HostEnd) -> dict[str, Json]:
     """One source says where to send, the other where to listen."""
-    send = next((source for source in device.source if source.mode != "bind"), ChardevSource())
-    bind = next((source for source in device.source if source.mode == "bind"), None)
+    send = next((source for source in end.source if source.mode != "bind"), ChardevSource())
+    bind = next((source for source in end.source if source.mode == "bind"), None)
     local: Json = None
     if bind is not None:
         local = {"type": "inet", "data": {"host": bind.host or "", "port": bind.service or "0"}}

@@ -81,7 +81,6 @@ def _spice(arguments: Arguments, graphics: Graphics, setup: Setup) -> None:
         *where.items(),
         ("agent-mouse", None if graphics.mouse_mode is None else graphics.mouse_mode == "client"),
         ("disable-ticketing", None if graphics.passwd else True),
-        ("password-secret", "spice-password" if graphics.passwd else None),
         *_channels(graphics),
         ("image-compression", graphics.image_compression), ("jpeg-wan-compression", graphics.jpeg_compression),
         ("zlib-glz-wan-compression", graphics.zlib_compression),

@@ -24,15 +24,15 @@ def hostdev_parts(hostdev: Hostdev, setup: Setup) -> list[Part]:
                     if where is not None else None)
             return [part_device("vfio-pci", name, host=host, bootindex=order, **rom(hostdev), **place(hostdev, setup))]
         case "usb":
-            bus, device = source.address_bus, source.address_device
+            bus, device = (source.address.bus, source.address.device) if source.address else (None, None)
             if bus is None or device is None:
                 raise LibvirtError(c.VIR_ERR_OPERATION_FAILED, f"USB device of '{name}' was not found on this node",
-                                   domain=c.VIR_FROM_USB)
+                                   domain=c.VIR_FROM_NONE)
             return [part_device("usb-host", name, hostdevice=f"/dev/bus/usb/{bus:03d}/{device:03d}", bootindex=order,
                                 guest_reset=None if source.guest_reset is None else source.guest_reset != "off",
                                 **place(hostdev, setup))]
-        case "mdev" if hostdev.model in (None, "vfio-pci"):
-            return [part_device("vfio-pci", name, sysfsdev=f"/sys/bus/mdev/devices/{source.address_uuid}",
+        case "mdev" if hostdev.model in (None, "vfio-pci") and source.address is not None:
+            return [part_device("vfio-pci", name, sysfsdev=f"/sys/bus/mdev/devices/{source.address.uuid}",
                                 display=switch(hostdev.display), ramfb=hostdev.ramfb or None, bootindex=order,
                                 **place(hostdev, setup))]
     raise unsupported(f"hostdev '{name}' of type '{hostdev.type}'")

@@ -1,4 +1,4 @@
-"""The machine itself: its type and what is switched on or off in it, what runs it, how many CPUs, its clock, its end."""
+"""The machine itself: its type and what is switched on or off in it, what runs it, its CPUs, its clock, its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def append_machine(arguments: Arguments, setup: Setup) -> None:
     vmport = features.vmport.state if features and features.vmport else None
     smm = features.smm.state is not False if features and features.smm else None
     split = features is not None and features.ioapic_driver == "qemu"
-    hpet = next((timer.present for timer in (domain.clock.timers if domain.clock else []) if timer.name == "hpet"), None)
+    timers = domain.clock.timers if domain.clock else []
+    hpet = next((timer.present for timer in timers if timer.name == "hpet"), None)
     numa = bool(domain.cpu and domain.cpu.numa)
     flash = setup.has_flash
     arguments.keyed(

@@ -14,8 +14,8 @@ from virtbus_domain.xml.hub import Hub
 from virtbus_domain.xml.iommu import Iommu
 from virtbus_domain.xml.memballoon import Memballoon
 from virtbus_domain.xml.panic import Panic
-from virtbus_domain.xml.redirdev import Redirdev
-from virtbus_domain.xml.rng import Rng
+from virtbus_domain.xml.redirdev import Redirdev, RedirFilterRule
+from virtbus_domain.xml.rng import BuiltinBackend, EgdBackend, RandomBackend, Rng
 from virtbus_domain.xml.shmem import Shmem
 from virtbus_domain.xml.smartcard import Smartcard
 from virtbus_domain.xml.tpm import Tpm
@@ -27,6 +27,7 @@ _WATCHDOGS = {"i6300esb": "i6300esb", "ib700": "ib700"}
 # libvirt's action of a watchdog: QEMU's. A dump is made by the service when it hears that the guest was paused.
 _WATCHDOG_ACTIONS = {"reset": "reset", "shutdown": "shutdown", "poweroff": "poweroff", "pause": "pause",
                      "dump": "pause", "none": "none", "inject-nmi": "inject-nmi"}
+_SHMEM_SIZE = 4  # MiB, libvirt's when the document names none
 _ISA_PANIC_PORT = 0x505  # QEMU's docs/specs/pvpanic
 
 
@@ -54,17 +55,14 @@ def rng_parts(rng: Rng, setup: Setup) -> list[Part]:
     """Random numbers, from a file, a server or QEMU itself; ``rate_period`` in milliseconds."""
     name, backend = str(rng.alias), rng.backend
     source: list[Part]
-    match backend.model if backend else None:
-        case "random" if backend is not None:
-            source = [part_object("rng-random", f"obj{name}", filename=backend.path or "/dev/random")]
-        case "builtin":
-            source = [part_object("rng-builtin", f"obj{name}")]
-        case "egd" if backend is not None and backend.chardev is not None:
-            chardev = backend.chardev
-            chardev.alias = name
-            source = [host_end(chardev, setup), part_object("rng-egd", f"obj{name}", chardev=f"char{name}")]
-        case model:
-            raise unsupported(f"random numbers from '{model}'")
+    if isinstance(backend, RandomBackend):
+        source = [part_object("rng-random", f"obj{name}", filename=backend.path or "/dev/random")]
+    elif isinstance(backend, BuiltinBackend):
+        source = [part_object("rng-builtin", f"obj{name}")]
+    elif isinstance(backend, EgdBackend):
+        source = [host_end(backend, name, setup), part_object("rng-egd", f"obj{name}", chardev=f"char{name}")]
+    else:
+        raise unsupported(f"random numbers without a source for '{name}'")
     transport = virtio_options(iommu=rng.driver_iommu, ats=rng.driver_ats, packed=rng.driver_packed,
                                page_per_vq=rng.driver_page_per_vq)
     limit: dict[str, Json] = {}
@@ -131,24 +129,24 @@ def iommu_parts(iommu: Iommu, setup: Setup) -> list[Part]:
         return [part_device("virtio-iommu", str(iommu.alias), **place(iommu, setup))]
     if iommu.model != "intel":
         raise unsupported(f"IOMMU '{iommu.model}'")
-    return [part_device("intel-iommu", str(iommu.alias), intremap=switch(iommu.intremap),
-                        caching_mode=iommu.caching_mode, eim=switch(iommu.eim), device_iotlb=iommu.iotlb,
-                        aw_bits=iommu.aw_bits)]
+    return [part_device("intel-iommu", str(iommu.alias), intremap=switch(iommu.driver_intremap),
+                        caching_mode=iommu.driver_caching_mode, eim=switch(iommu.driver_eim),
+                        device_iotlb=iommu.driver_iotlb, aw_bits=iommu.driver_aw_bits)]
 
 
 def shmem_parts(shmem: Shmem, setup: Setup) -> list[Part]:
-    """Memory that several guests share; ``size`` in bytes."""
+    """Memory that several guests share."""
     name = str(shmem.alias)
     if shmem.model == "ivshmem-plain":
         memory = f"shmmem-{name}"
         return [part_object("memory-backend-file", memory, mem_path=f"/dev/shm/{shmem.name}",  # noqa: S108
-                            size=shmem.size or 4 * 1024 * 1024, share=True),
+                            size=(shmem.size or _SHMEM_SIZE) * 1024 * 1024, share=True),
                 part_device("ivshmem-plain", name, memdev=memory, **place(shmem, setup))]
-    if shmem.model == "ivshmem-doorbell":
-        chardev = f"char{name}"
-        return [part_chardev("socket", chardev, addr={"type": "unix", "data": {"path": shmem.server_path}}),
-                part_device("ivshmem-doorbell", name, chardev=chardev, vectors=shmem.msi_vectors,
-                            ioeventfd=shmem.msi_ioeventfd, **place(shmem, setup))]
+    if shmem.model == "ivshmem-doorbell" and shmem.server is not None:
+        chardev, msi = f"char{name}", shmem.msi
+        return [part_chardev("socket", chardev, addr={"type": "unix", "data": {"path": shmem.server.path}}),
+                part_device("ivshmem-doorbell", name, chardev=chardev, vectors=msi.vectors if msi else None,
+                            ioeventfd=msi.ioeventfd if msi else None, **place(shmem, setup))]
     raise unsupported(f"shared memory of model '{shmem.model}'")
 
 
@@ -167,18 +165,20 @@ def redirdev_parts(redirdev: Redirdev, setup: Setup) -> list[Part]:
     if redirdev.type == "spicevmc":
         chardev = part_chardev("spicevmc", f"char{name}", type="usbredir")
     else:
-        chardev = host_end(redirdev, setup)
+        chardev = host_end(redirdev, name, setup)
     rules = setup.devices.redirfilter.usbdevs if setup.devices.redirfilter else []
     return [chardev, part_device(
         "usb-redir", name, chardev=f"char{name}", bootindex=setup.boot.get(name),
         filter="|".join(_filter_rule(rule) for rule in rules) or None, **place(redirdev, setup))]
 
 
-def _filter_rule(rule: object) -> str:
+def _filter_rule(rule: RedirFilterRule) -> str:
     """One rule in usbredir's own form: class, vendor, product, version, allow; -1 for any."""
-    parts = [getattr(rule, name) for name in ("usb_class", "vendor", "product", "version")]
-    words = ["-1" if part is None else f"0x{part:04X}" for part in parts]
-    return ":".join([*words, "1" if getattr(rule, "allow", False) else "0"])
+    numbers = [-1 if part is None else part for part in (rule.class_, rule.vendor, rule.product)]
+    major, _, minor = (rule.version or "-1").partition(".")
+    version = "-1" if major == "-1" else f"0x{int(major):02X}{minor or '0':0>2}"
+    words = [str(number) if number < 0 else f"0x{number:04X}" for number in numbers]
+    return ":".join([*words, version, "1" if rule.allow else "0"])
 
 
 def smartcard_parts(card: Smartcard, setup: Setup) -> list[Part]:
@@ -190,6 +190,6 @@ def smartcard_parts(card: Smartcard, setup: Setup) -> list[Part]:
         if card.type == "spicevmc":
             chardev = part_chardev("spicevmc", f"char{name}", type="smartcard")
         else:
-            chardev = host_end(card, setup)
+            chardev = host_end(card, name, setup)
         return [chardev, part_device("ccid-card-passthru", name, chardev=f"char{name}", **place(card, setup))]
     raise unsupported(f"smart card of mode '{card.mode}'")

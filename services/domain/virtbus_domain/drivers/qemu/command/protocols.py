@@ -78,8 +78,7 @@ def _nbd(source: DiskSource, node: str, setup: Setup) -> Built:
     host = _host(source, "NBD")
     if source.tls:
         raise unsupported("NBD with TLS")
-    return {"driver": "nbd", "server": _server(host, 10809), "export": source.name or None,
-            "reconnect_delay": source.reconnect_delay}, []
+    return {"driver": "nbd", "server": _server(host, 10809), "export": source.name or None}, []
 
 
 def _server(host: StorageHost, port: int) -> Json:

@@ -25,8 +25,8 @@ class Setup:
     ``run_dir`` is the guest's own directory, in which sockets of helpers and of channels lie. ``descriptors`` are the
     open files for a device by alias, in QEMU's spelling: numbers of inherited ones, or names given by ``getfd``.
     ``secrets`` are files that hold a secret, by the id of its QEMU object. ``boot`` is the place in the boot order by
-    alias; ``kvm_problem`` tells why KVM cannot be used, if so; ``now`` is the time in seconds since 1970 that a clock with
-    an offset starts from, the present when None. A domain whose firmware is chosen automatically has its loader and
+    alias; ``kvm_problem`` tells why KVM cannot be used, if so; ``now`` is the time in seconds since 1970 that a clock
+    with an offset starts from, the present when None. A domain whose firmware is chosen automatically has its loader and
     nvram filled in by then.
     """
 

@@ -1,0 +1,161 @@
+"""What a start needs beside the document: files, sockets, ports, devices of the host, helper processes.
+
+Each step makes one thing, writes into the live model what really is (a path, a port, a name), and leaves on the stack
+how to undo it: when a start fails, nothing of it stays. What outlives us belongs to QEMU or lies in the guest's run
+directory. The result is the ``Setup`` from which the command line is built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
+from virtbus_domain.drivers.qemu.command.boot import boot_order
+from virtbus_domain.drivers.qemu.command.chardev import channel_path
+from virtbus_domain.drivers.qemu.command.interface import TAP_TYPES
+from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.discovery import GuestPaths
+from virtbus_domain.drivers.qemu.names import assign_names
+from virtbus_domain.drivers.qemu.tap import create_tap
+from virtbus_domain.xml.chardev import ChardevSource
+from virtbus_domain.xml.domain import Devices, Domain
+from virtbus_domain.xml.graphics import Graphics, Listen
+from virtbus_domain.xml.interface import Interface
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+
+_FIRST_PORT, _LAST_PORT = 5900, 65535  # of graphics servers: libvirt's range
+_FIRST_CID = 3  # vsock(7): 0 to 2 have a meaning of their own
+
+
+async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPaths, stack: AsyncExitStack, *,
+                  kvm_problem: str | None) -> Setup:
+    """Make what the guest needs. ``model`` is completed; ``stack`` undoes. Raises ``LibvirtError``."""
+    assert model.devices is not None
+    assert model.os is not None
+    devices = model.devices
+    machine = capabilities.canonical_machine(model.os.machine)
+    assign_names(devices, q35=machine.name.startswith("pc-q35"))
+    await asyncio.to_thread(_make_nvram, model)
+    _name_sockets(devices, paths)
+    _choose_ports(devices)
+    descriptors = await _open_taps(devices, stack)
+    descriptors |= _open_vsock(devices, stack)
+    if model.memory_backing is not None or (model.cpu and model.cpu.numa):
+        (paths.directory / "ram").mkdir(mode=0o700, exist_ok=True)
+    return Setup(domain=model, capabilities=capabilities, machine=machine, run_dir=paths.directory,
+                 descriptors=descriptors, boot=boot_order(model.os, devices), kvm_problem=kvm_problem)
+
+
+def _make_nvram(model: Domain) -> None:
+    """A new guest's firmware starts from a template of what it remembers; made aside and renamed."""
+    nvram = model.os.nvram if model.os else None
+    if nvram is None or not nvram.path or Path(nvram.path).exists():
+        return
+    if not nvram.template:
+        raise LibvirtError(c.VIR_ERR_OPERATION_FAILED, "unable to find any master var store for loader: "
+                           f"{model.os.loader.path if model.os and model.os.loader else ''}", domain=c.VIR_FROM_QEMU)
+    target = Path(nvram.path)
+    aside = target.with_name(f".{target.name}.new")
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copyfile(nvram.template, aside)
+        aside.chmod(0o600)
+        aside.replace(target)
+    except OSError as error:
+        raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR, f"Failed to create file '{target}': {error.strerror}",
+                           domain=c.VIR_FROM_QEMU, int1=error.errno or -1) from error
+
+
+def _name_sockets(devices: Devices, paths: GuestPaths) -> None:
+    """A unix socket without a path gets one in the guest's run directory."""
+    for chardev in (*devices.serials, *devices.parallels, *devices.channels, *devices.consoles):
+        if chardev.type == "unix":
+            if not chardev.source:
+                chardev.source = [ChardevSource(mode="bind")]
+            chardev.source[0].path = chardev.source[0].path or str(
+                channel_path(str(chardev.alias), paths.directory))
+    for graphics in devices.graphics:
+        for listen in graphics.listens:
+            if listen.type == "socket" and not listen.socket:
+                listen.socket = str(paths.directory / f"{graphics.type}.sock")
+
+
+# --- ports ----------------------------------------------------------------------------------------------------------
+
+
+def _choose_ports(devices: Devices) -> None:
+    """A free port for each server that asked for one; QEMU refuses to start should somebody take it meanwhile."""
+    taken: set[int] = set()
+    for graphics in devices.graphics:
+        listen = graphics.listens[0] if graphics.listens else Listen(type="address")
+        if graphics.type not in ("vnc", "spice") or listen.type not in ("address", "network"):
+            continue
+        if graphics.autoport or graphics.port == -1:
+            graphics.port = _free_port(_address(graphics, listen), taken)
+        if graphics.port:
+            taken.add(graphics.port)
+
+
+def _address(graphics: Graphics, listen: Listen) -> str:
+    return listen.address or graphics.listen or "127.0.0.1"
+
+
+def _free_port(address: str, taken: set[int]) -> int:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for port in range(_FIRST_PORT, _LAST_PORT + 1):
+        if port in taken:
+            continue
+        with socket.socket(family, socket.SOCK_STREAM) as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+            return port
+    raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, f"no port from {_FIRST_PORT} to {_LAST_PORT} is free on {address}",
+                       domain=c.VIR_FROM_QEMU)
+
+
+# --- devices of the host --------------------------------------------------------------------------------------------
+
+
+async def _open_taps(devices: Devices, stack: AsyncExitStack) -> dict[str, list[str]]:
+    """A tap device for each interface that QEMU reaches through one; those of type network once a bridge is known."""
+    descriptors: dict[str, list[str]] = {}
+    for interface in devices.interfaces:
+        if not _needs_tap(interface):
+            continue
+        bridge = interface.source.bridge if interface.source else None
+        tap = await create_tap(interface.mac or "", bridge, interface.target_dev)
+        # Our copy: QEMU inherits its own, with which the device lives and ends.
+        stack.callback(os.close, tap.fd)
+        interface.target_dev = tap.name
+        descriptors[str(interface.alias)] = [str(tap.fd)]
+    return descriptors
+
+
+def _needs_tap(interface: Interface) -> bool:
+    bridge = interface.source.bridge if interface.source else None
+    return interface.type == "ethernet" or (
+        interface.type in TAP_TYPES and interface.type != "direct" and bool(bridge))
+
+
+def _open_vsock(devices: Devices, stack: AsyncExitStack) -> dict[str, list[str]]:
+    """The kernel's end of the guest's sockets, under the first free number if none was chosen."""
+    vsock = devices.vsock
+    if vsock is None:
+        return {}
+    try:
+        descriptor = os.open("/dev/vhost-vsock", os.O_RDWR)
+    except OSError as error:
+        raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR, f"unable to open vhost-vsock device: {error.strerror}",
+                           domain=c.VIR_FROM_QEMU, int1=error.errno or -1) from error
+    stack.callback(os.close, descriptor)
+    if vsock.cid_auto or vsock.cid_address is None:
+        vsock.cid_address = _FIRST_CID
+    return {str(vsock.alias): [str(descriptor)]}
+
+
