@@ -71,12 +71,13 @@ def text(path: str, kind: Kind[Any] = STR, *, live: Live = False, error: Refusal
     return _declare(Line("text", path, kind, live=live, error=error))
 
 
-def size(path: str, unit: str, *, output_only: bool = False, error: Refusal | None = None) -> int | None:
+def size(path: str, unit: str, *, live: Live = False, output_only: bool = False,
+         error: Refusal | None = None) -> int | None:
     """A child element with a number and a ``unit``: without one read as ``unit``, and held and written in it.
 
     What a client writes into an ``output_only`` one is ignored, even nonsense.
     """
-    return cast(int | None, _declare(Line("size", path, unit=unit, output_only=output_only, error=error)))
+    return cast(int | None, _declare(Line("size", path, unit=unit, live=live, output_only=output_only, error=error)))
 
 
 def flag(path: str, *, input_only: bool = False) -> bool:
@@ -99,15 +100,18 @@ def nested(path: str) -> Any:
     return _declare(Line("sub", path, nested=True))
 
 
-def choice(path: str, by: str, cases: Mapping[str, type[M]], *, default: type[M] | None = None,
-           error: Refusal | None = None) -> M | None:
-    """A child element whose attribute ``by`` picks its model; ``default`` serves when the attribute is absent."""
+def choice(path: str, by: str | Callable[[etree._Element], str | None], cases: Mapping[str, type[M]], *,
+           default: type[M] | None = None, error: Refusal | None = None) -> M | None:
+    """A child element whose attribute ``by`` picks its model; ``default`` serves when the attribute is absent.
+
+    Where what picks it stands elsewhere, ``by`` is a function that finds it.
+    """
     return cast(M | None, _declare(Line("sub", path, model=default or Element, by=by, cases=cases, error=error)))
 
 
-def subs(path: str, model: type[M], *, live: Live = False) -> list[M]:
+def subs(path: str, model: type[M], *, live: Live = False, secret: bool = False) -> list[M]:
     """Child elements of one name, each with a model of its own."""
-    return cast(list[M], _declare_list(Line("subs", path, model=model, live=live)))
+    return cast(list[M], _declare_list(Line("subs", path, model=model, live=live, secret=secret)))
 
 
 @overload

@@ -71,7 +71,7 @@ class Line:
     kind: Kind[Any] = STR
     model: type[Element] = Element
     nested: bool = False
-    by: str = ""
+    by: str | Callable[[etree._Element], str | None] = ""
     cases: Mapping[str, type[Element]] = field(default_factory=dict)
     unit: str = ""
     output_only: bool = False

@@ -15,7 +15,7 @@ from lxml import etree
 
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml_lines import MAX_DEPTH, PLANS, Element, Line, Node, Plan, Raw, Refused, Rest
-from virtbus_shared.service.xml_values import read_size
+from virtbus_shared.service.xml_values import ZERO, read_size
 
 Namespaces = dict[str | None, str]
 
@@ -64,7 +64,8 @@ def read_raw(element: etree._Element, scope: Namespaces, depth: int = 0) -> Raw:
 def _refuse_attribute(line: Line, element: etree._Element, name: str, value: str, hint: str) -> NoReturn:
     if line.error:
         raise Refused((line.error[0], line.error[1].replace("{value}", value)), element, general=False) from None
-    detail = f"Invalid value for attribute '{name}' in element '{element.tag}': '{value}'. {hint}".rstrip()
+    said = hint if hint == ZERO else f"'{value}'. {hint}".rstrip()
+    detail = f"Invalid value for attribute '{name}' in element '{element.tag}': {said}"
     raise Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True) from None
 
 
@@ -237,15 +238,16 @@ def _read_sub(line: Line, scope: Namespaces) -> Reader:
     if not by:
         return _reader_of(default)
     cases = {value: _reader_of(model) for value, model in line.cases.items()}
+    name = by if isinstance(by, str) else ""
 
     def read(element: etree._Element) -> Element:
-        chosen = element.get(by)
+        chosen = element.get(by) if isinstance(by, str) else by(element)
         if chosen is None:
             if default is Element:
-                raise _missing(element, by)
+                raise _missing(element, name)
             return read_model(default, element)
         if chosen not in cases:
-            _refuse_attribute(line, element, by, chosen, "")
+            _refuse_attribute(line, element, name, chosen, "")
         return cast(Element, cases[chosen](element))
 
     return read

@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 ULONG_MAX = 2**64 - 1
 
+# The one closing hint that libvirt gives instead of the value, not after it.
+ZERO = "Zero is not permitted"
+
 # What libvirt answers to a value: its error number and detail; "{value}" stands for what the user wrote.
 Refusal = tuple[int, str]
 
@@ -84,7 +87,7 @@ def _read_any_base(text: str) -> int:
 def _read_positive(text: str) -> int:
     number = _read_uint(2**32 - 1)(text)
     if number == 0:
-        raise ValueError("Zero is not permitted")
+        raise ValueError(ZERO)
     return number
 
 

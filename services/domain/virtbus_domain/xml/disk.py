@@ -7,7 +7,7 @@ import re
 from virtbus_domain.xml.address import acpi_index, address, alias, boot_loadparm, boot_order
 from virtbus_domain.xml.lenient import unless
 from virtbus_domain.xml.storage_source import FORMATS, TYPES, DiskSource, Encryption, StorageAuth
-from virtbus_domain.xml.values import OWN_NUMBER, UINT_OR_ZERO, ULONG_OR_ZERO, VIRTIO_MODELS, refusing
+from virtbus_domain.xml.values import OWN_NUMBER, UINT_OR_ZERO, ULONG_OR_ZERO, VIRTIO_MODELS, refusing, synonyms
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, element, flag, nested, size, sub, text
@@ -18,21 +18,14 @@ BUSES = ("ide", "fdc", "scsi", "virtio", "xen", "usb", "uml", "sata", "sd")
 SNAPSHOTS = ("no", "internal", "external", "manual")
 CACHES = ("default", "none", "writethrough", "writeback", "directsync", "unsafe")
 
+# "aio" is what Xen called raw.
+_FORMAT = synonyms({word: word for word in FORMATS} | {"aio": "raw"})
 _WWN = re.compile("(?:0x)?[0-9a-fA-F]{16}", re.ASCII)
 _LENGTHS = {"vendor": 8, "product": 16}
 
 
 def _unsupported(detail: str) -> Refusal:
     return (c.VIR_ERR_CONFIG_UNSUPPORTED, detail)
-
-
-def _format(kind: Kind[str]) -> Kind[str]:
-    """An image format; "aio" is what Xen called raw."""
-    def read(text: str) -> str:
-        assert kind.read
-        return "raw" if text == "aio" else kind.read(text)
-
-    return Kind(read)
 
 
 def _limit(name: str) -> int | None:
@@ -70,7 +63,7 @@ class DiskDriver(Element):
     """
 
     name: str | None = attr("@name")
-    type: str | None = attr("@type", _format(words(*FORMATS)),
+    type: str | None = attr("@type", _FORMAT,
                             error=_unsupported("unknown driver format value '{value}'"))
     cache: str | None = attr("@cache", unless(words(*CACHES), "default"))
     error_policy: str | None = attr("@error_policy", words("stop", "report", "ignore", "enospace"))

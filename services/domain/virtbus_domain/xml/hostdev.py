@@ -79,7 +79,8 @@ HOST_ADDRESSES: dict[str, type[HostAddress]] = {
 
 def _type_of_device(address: etree._Element) -> str | None:
     """The type of the device in whose source an address stands, if it is one that has an address."""
-    device = address.getparent().getparent()
+    source = address.getparent()
+    device = source.getparent() if source is not None else None
     kind = device.get("type") if device is not None else None
     return kind if kind in HOST_ADDRESSES else None
 

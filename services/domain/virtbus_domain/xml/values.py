@@ -6,6 +6,7 @@ makes; ``refusing`` is for values that libvirt hands to another of its parts, wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from virtbus_shared import constants as c
@@ -34,6 +35,17 @@ def unless_zero(kind: Kind[int]) -> Kind[int | None]:
         return kind.read(text) or None
 
     return Kind(read, str)
+
+
+def synonyms(meaning: Mapping[str, str]) -> Kind[str]:
+    """One of a known enumeration in which some words mean another one: what is written is the meaning."""
+    def read(text: str) -> str:
+        try:
+            return meaning[text]
+        except KeyError:
+            raise ValueError from None
+
+    return Kind(read)
 
 
 def _read_port(text: str) -> int | None:
