@@ -8,21 +8,20 @@ from typing import cast
 from lxml import etree
 
 from virtbus_domain.xml.finished import finished
-from virtbus_domain.xml.lenient import YES
-from virtbus_domain.xml.platform_values import blank, if_valid, unsupported, xml_error
+from virtbus_domain.xml.lenient import YES, unless
+from virtbus_domain.xml.platform_values import blank, unsupported, xml_error
 from virtbus_domain.xml.storage_source import DiskSource
-from virtbus_domain.xml.values import synonyms
 from virtbus_shared.service.xml import attr, each, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_read import read_model
-from virtbus_shared.service.xml_values import INT, UINT, YESNO, number, words
+from virtbus_shared.service.xml_values import INT, UINT, YESNO, words
 
 OS_TYPES = ("hvm", "xen", "linux", "exe", "uml", "xenpvh")
 ARCHES = ("alpha", "armv6l", "armv7l", "armv7b", "aarch64", "cris", "i686", "ia64", "lm32", "loongarch64", "m68k",
           "microblaze", "microblazeel", "mips", "mipsel", "mips64", "mips64el", "openrisc", "parisc", "parisc64",
           "ppc", "ppc64", "ppc64le", "ppcemb", "riscv32", "riscv64", "s390", "s390x", "sh4", "sh4eb", "sparc",
           "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")
-SMBIOS = synonyms({"none": None, "emulate": "emulate", "host": "host", "sysinfo": "sysinfo"})
+SMBIOS = unless(blank(words("none", "emulate", "host", "sysinfo")), "none")
 _BAD_MAPPING = xml_error("invalid idmap start/target/count settings")
 
 
@@ -112,10 +111,10 @@ class Os(Element):
     acpi_tables: list[AcpiTable] = subs("acpi/table", AcpiTable)
     boot: list[str] = each("boot/@dev", words("fd", "hd", "cdrom", "network"))
     bootmenu_enable: bool | None = attr("bootmenu/@enable", YESNO)
-    bootmenu_timeout: int | None = attr("bootmenu/@timeout", if_valid(number(0xFFFF)))
+    bootmenu_timeout: int | None = attr("bootmenu/@timeout", UINT)
     bios_useserial: bool | None = attr("bios/@useserial", YES)
     bios_reboot_timeout: int | None = attr("bios/@rebootTimeout", INT)
-    smbios_mode: str | None = attr("smbios/@mode", blank(SMBIOS),
+    smbios_mode: str | None = attr("smbios/@mode", SMBIOS,
                                   error=unsupported("unknown smbios mode '{value}'"))
 
 

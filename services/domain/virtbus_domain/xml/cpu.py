@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from lxml import etree
 
-from virtbus_domain.xml.finished import rescale
-from virtbus_domain.xml.platform_values import CPUSET, NATURAL, blank, cpu_refusing, scaled, xml_error
+from virtbus_domain.xml.finished import Required, rescale
+from virtbus_domain.xml.platform_values import CPUSET, blank, cpu_refusing, scaled, xml_error
+from virtbus_domain.xml.values import NON_NEGATIVE
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, element, fixed, sub, subs, text
@@ -28,8 +29,8 @@ def _read_vendor_id(text: str) -> str | None:
 
 
 def _read_cache_level(text: str) -> int:
-    assert NATURAL.read
-    level = NATURAL.read(text)
+    assert NON_NEGATIVE.read
+    level = NON_NEGATIVE.read(text)
     if not 1 <= level <= 3:
         raise _refuse("invalid CPU cache level, must be in range [1,3]")
     return level
@@ -73,8 +74,8 @@ class MaxPhysAddr(Element):
     """The width of physical addresses, in bits."""
 
     mode: str | None = attr("@mode", words("emulate", "passthrough"))
-    bits: int | None = attr("@bits", NATURAL)
-    limit: int | None = attr("@limit", NATURAL)
+    bits: int | None = attr("@bits", NON_NEGATIVE)
+    limit: int | None = attr("@limit", NON_NEGATIVE)
 
 
 @element
@@ -166,6 +167,25 @@ class Cpu(Element):
     numa: list[NumaCell] = subs("numa/cell", NumaCell)
     numa_latencies: list[NumaLatency] = subs("numa/interconnects/latency", NumaLatency)
     numa_bandwidths: list[NumaBandwidth] = subs("numa/interconnects/bandwidth", NumaBandwidth)
+
+
+def _no_amount(path: str, place: str) -> Required:
+    return Required(path, xml_error(f"missing element or attribute '{place}'"), general=True)
+
+
+REQUIRED_OF_CPU = (
+    Required("topology/@sockets"), Required("topology/@cores"), Required("topology/@threads"), Required("cache/@mode"),
+    Required("maxphysaddr/@mode"), _no_amount("numa/cell/@memory", "./@memory"),
+    Required("numa/cell/distances/sibling/@id"), Required("numa/cell/distances/sibling/@value"),
+    Required("numa/cell/cache/@level", xml_error("Missing 'level' attribute in cache element")),
+    Required("numa/cell/cache/@associativity", xml_error("Missing 'associativity' attribute in cache element")),
+    Required("numa/cell/cache/@policy", xml_error("Invalid cache policy '(null)'")),
+    _no_amount("numa/cell/cache/size/@value", "./size/@value"),
+    _no_amount("numa/cell/cache/line/@value", "./line/@value"),
+    *(Required(f"numa/interconnects/{kind}/@{name}") for kind in ("latency", "bandwidth")
+      for name in ("initiator", "target", "type")),
+    Required("numa/interconnects/latency/@value"), _no_amount("numa/interconnects/bandwidth/@value", "./@value"),
+)
 
 
 def finish_cpu(cpu: Cpu, element: etree._Element) -> None:

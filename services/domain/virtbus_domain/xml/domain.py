@@ -13,10 +13,10 @@ from virtbus_domain.xml.boot import Idmap, Os
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.clock import Clock
 from virtbus_domain.xml.controller import Controller
-from virtbus_domain.xml.cpu import Cpu, finish_cpu
+from virtbus_domain.xml.cpu import REQUIRED_OF_CPU, Cpu, finish_cpu
 from virtbus_domain.xml.crypto import Crypto
 from virtbus_domain.xml.disk import Disk
-from virtbus_domain.xml.features import Features
+from virtbus_domain.xml.features import REQUIRED_OF_FEATURES, Features, finish_features
 from virtbus_domain.xml.filesystem import Filesystem
 from virtbus_domain.xml.finished import finished
 from virtbus_domain.xml.graphics import Graphics
@@ -28,6 +28,7 @@ from virtbus_domain.xml.iommu import Iommu
 from virtbus_domain.xml.lease import Lease
 from virtbus_domain.xml.memballoon import Memballoon
 from virtbus_domain.xml.memory import (
+    REQUIRED_OF_BACKING,
     BootMemory,
     MaxMemory,
     MemoryBacking,
@@ -39,7 +40,7 @@ from virtbus_domain.xml.memory import (
 from virtbus_domain.xml.memory_device import MemoryDevice
 from virtbus_domain.xml.nvram import NvramDevice
 from virtbus_domain.xml.panic import Panic
-from virtbus_domain.xml.platform_values import CPUSET, NATURAL, unsupported, xml_error
+from virtbus_domain.xml.platform_values import CPUSET, unsupported, xml_error
 from virtbus_domain.xml.qemu_namespace import (
     QEMU_NAMESPACE,
     QemuCapabilityChanges,
@@ -55,7 +56,17 @@ from virtbus_domain.xml.smartcard import Smartcard
 from virtbus_domain.xml.sound import Audio, Sound
 from virtbus_domain.xml.sysinfo import Sysinfo
 from virtbus_domain.xml.tpm import Tpm
-from virtbus_domain.xml.tuning import Blkiotune, Cputune, IoThread, PerfEvent, Resource, Vcpu, finish_cputune
+from virtbus_domain.xml.tuning import (
+    REQUIRED_OF_CPUTUNE,
+    Blkiotune,
+    Cputune,
+    IoThread,
+    PerfEvent,
+    Resource,
+    Vcpu,
+    finish_cputune,
+)
+from virtbus_domain.xml.values import NON_NEGATIVE
 from virtbus_domain.xml.video import Video
 from virtbus_domain.xml.vsock import Vsock
 from virtbus_domain.xml.watchdog import Watchdog
@@ -153,7 +164,8 @@ class Domain(Element):
     current_memory: int | None = size("currentMemory", "KiB")
     blkiotune: Blkiotune | None = sub("blkiotune", Blkiotune)
     memtune: Memtune | None = sub("memtune", Memtune)
-    memory_backing: MemoryBacking | None = finished("memoryBacking", MemoryBacking, finish_memory_backing)
+    memory_backing: MemoryBacking | None = finished("memoryBacking", MemoryBacking, finish_memory_backing,
+                                                    required=REQUIRED_OF_BACKING)
     vcpu_placement: str | None = attr("vcpu/@placement", words("static", "auto"))
     vcpu_cpuset: str | None = attr("vcpu/@cpuset", CPUSET)
     vcpu_current: int | None = attr("vcpu/@current", UINT)
@@ -161,9 +173,9 @@ class Domain(Element):
     vcpus: list[Vcpu] = subs("vcpus/vcpu", Vcpu)
     iothreads: int | None = text("iothreads", UINT, error=xml_error("invalid iothreads count '{value}'"))
     iothreadids: list[IoThread] = subs("iothreadids/iothread", IoThread)
-    defaultiothread_thread_pool_min: int | None = attr("defaultiothread/@thread_pool_min", NATURAL)
-    defaultiothread_thread_pool_max: int | None = attr("defaultiothread/@thread_pool_max", NATURAL)
-    cputune: Cputune | None = finished("cputune", Cputune, finish_cputune)
+    defaultiothread_thread_pool_min: int | None = attr("defaultiothread/@thread_pool_min", NON_NEGATIVE)
+    defaultiothread_thread_pool_max: int | None = attr("defaultiothread/@thread_pool_max", NON_NEGATIVE)
+    cputune: Cputune | None = finished("cputune", Cputune, finish_cputune, required=REQUIRED_OF_CPUTUNE)
     numatune: Numatune | None = sub("numatune", Numatune)
     resource: Resource | None = sub("resource", Resource)
     sysinfos: list[Sysinfo] = subs("sysinfo", Sysinfo)
@@ -171,8 +183,8 @@ class Domain(Element):
     bootloader_args: str | None = text("bootloader_args")
     os: Os | None = sub("os", Os)
     idmap: Idmap | None = sub("idmap", Idmap)
-    features: Features | None = sub("features", Features)
-    cpu: Cpu | None = finished("cpu", Cpu, finish_cpu)
+    features: Features | None = finished("features", Features, finish_features, required=REQUIRED_OF_FEATURES)
+    cpu: Cpu | None = finished("cpu", Cpu, finish_cpu, required=REQUIRED_OF_CPU)
     clock: Clock | None = sub("clock", Clock)
     on_poweroff: str | None = text("on_poweroff", LIFECYCLE,
                                    error=unsupported("unknown on_poweroff action: {value}"))

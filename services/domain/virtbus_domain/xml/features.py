@@ -3,10 +3,12 @@ which knows it, and what a container's programs may do."""
 
 from __future__ import annotations
 
-from virtbus_domain.xml.finished import pretty_size
+from lxml import etree
+
+from virtbus_domain.xml.finished import Required, pretty_size
 from virtbus_domain.xml.platform_values import ANY_BASE, unsupported
 from virtbus_shared.service.xml import attr, element, flag, size, sub
-from virtbus_shared.service.xml_lines import Element
+from virtbus_shared.service.xml_lines import PLANS, Element, Refused
 from virtbus_shared.service.xml_values import ONOFF, words
 
 
@@ -177,3 +179,25 @@ class Features(Element):
     ibs: str | None = attr("ibs/@value", words("broken", "workaround", "fixed-ibs", "fixed-ccd", "fixed-na"))
     tb_cache: int | None = size("tcg/tb-cache", "KiB")
     async_teardown: bool | None = attr("async-teardown/@enabled", ONOFF)
+
+
+# How children that are no feature are refused.
+_UNKNOWN = {".": "unexpected feature '{name}'", "hyperv": "unsupported HyperV Enlightenment feature: {name}",
+            "kvm": "unsupported KVM feature: {name}", "xen": "unsupported Xen feature: {name}",
+            "capabilities": "unexpected capability feature '{name}'"}
+_MODELS: dict[str, type[Element]] = {".": Features, "hyperv": Hyperv, "kvm": Kvm, "xen": Xen,
+                                     "capabilities": LinuxCapabilities}
+_KNOWN = {path: {line.path.partition("/")[0] for line in PLANS[model].lines.values()}
+          for path, model in _MODELS.items()}
+REQUIRED_OF_FEATURES = (
+    *(Required(f"{path}/*/@state") for path in ("hyperv", "kvm", "xen")), Required("hyperv/stimer/direct/@state"),
+    Required("htm/@state"), Required("nested-hv/@state"), Required("ccf-assist/@state"), Required("msrs/@unknown"),
+)
+
+
+def finish_features(features: Features, element: etree._Element) -> None:
+    """Refuse features that nobody knows."""
+    for path, detail in _UNKNOWN.items():
+        for child in element.iterfind("*" if path == "." else f"{path}/*"):
+            if child.tag not in _KNOWN[path]:
+                raise Refused(unsupported(detail.replace("{name}", str(child.tag))), child, general=False)

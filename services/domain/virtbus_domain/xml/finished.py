@@ -6,8 +6,8 @@ that has more attributes than the two. What is held is in one unit, the ``unit``
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NoReturn, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn, TypeVar, cast
 
 from lxml import etree
 
@@ -15,14 +15,31 @@ from virtbus_shared import constants as c
 from virtbus_shared.service.xml import block
 from virtbus_shared.service.xml_lines import Element, Output, Refused
 from virtbus_shared.service.xml_read import read_model
-from virtbus_shared.service.xml_values import read_size, unit_bytes
+from virtbus_shared.service.xml_values import Refusal, read_size, unit_bytes
 from virtbus_shared.service.xml_write import write_model
 
 M = TypeVar("M", bound=Element)
 
 
+class Required(NamedTuple):
+    """An attribute ("numa/cell/@memory") without which its element is refused: as usual, or with an error of its own,
+    which has the document's error domain or (``general``) that of XML."""
+
+    path: str
+    error: Refusal | None = None
+    general: bool = False
+
+    def check(self, root: etree._Element) -> None:
+        """Refuse the first element below ``root`` that lacks it."""
+        path, _, name = self.path.rpartition("/@")
+        for element in root.iterfind(path):
+            if element.get(name) is None:
+                usual = (c.VIR_ERR_XML_ERROR, f"Missing required attribute '{name}' in element '{element.tag}'")
+                raise Refused(self.error or usual, element, general=self.general or self.error is None)
+
+
 def finished(tag: str, model: type[M], finish: Callable[[M, etree._Element], None], *, level: int = 1,
-             inherited: str = "") -> M | None:
+             required: Sequence[Required] = (), inherited: str = "") -> M | None:
     """A child element with a model of its own, which ``finish`` completes after its lines have been read.
 
     One that says nothing is as good as absent. ``level`` counts the elements around it; ``inherited`` is a declaration
@@ -31,6 +48,8 @@ def finished(tag: str, model: type[M], finish: Callable[[M, etree._Element], Non
     pad = "  " * level
 
     def read(element: etree._Element) -> M | None:
+        for attribute in required:
+            attribute.check(element)
         found = cast(M, read_model(model, element))
         finish(found, element)
         return None if found == model() else found

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from lxml import etree
 
-from virtbus_domain.xml.finished import rescale
+from virtbus_domain.xml.finished import Required, rescale
 from virtbus_domain.xml.platform_values import CPUSET, blank, scaled, unsupported, xml_error
-from virtbus_domain.xml.values import UINT_OR_ZERO
 from virtbus_shared.service.xml import attr, element, fixed, flag, size, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import ONOFF, UINT, ULONG, words
@@ -66,9 +65,13 @@ class MemoryBacking(Element):
                                    error=unsupported("unknown memoryBacking/access/mode '{value}'"))
     allocation_mode: str | None = attr("allocation/@mode", blank(words("immediate", "ondemand")),
                                        error=unsupported("unknown memoryBacking/allocation/mode '{value}'"))
-    allocation_threads: int | None = attr("allocation/@threads", blank(UINT_OR_ZERO),
+    allocation_threads: int | None = attr("allocation/@threads", blank(UINT),
                                           error=xml_error("Failed to parse memory allocation threads"))
     discard: bool = flag("discard")
+
+
+REQUIRED_OF_BACKING = (Required("hugepages/page/@size", xml_error("missing element or attribute './@size'"),
+                                general=True),)
 
 
 def finish_memory_backing(backing: MemoryBacking, element: etree._Element) -> None:

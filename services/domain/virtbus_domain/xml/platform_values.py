@@ -85,15 +85,6 @@ def _read_long(text: str) -> int:
     return int(found[1])
 
 
-def _read_natural(text: str) -> int:
-    number = _read_long(text)
-    if number >= 2**31 or number < -2**31:
-        raise ValueError("Expected integer value")
-    if number < 0:
-        raise ValueError("Expected non-negative value")
-    return number
-
-
 def _read_hex(text: str) -> int:
     found = _HEX.fullmatch(text)
     if not found:
@@ -110,21 +101,23 @@ def _wrapping(kind: Kind[int], bits: int) -> Kind[int | None]:
     return Kind(read, str)
 
 
-def _read_set(text: str) -> str:
+def _read_cpuset(text: str) -> str:
+    return bitmap.canonical(text) if text else str(bitmap.numbers(text))  # the latter refuses it
+
+
+def _read_vcpus(text: str) -> str:
     try:
-        return bitmap.canonical(text)
+        return _read_cpuset(text)
     except LibvirtError:
         raise ValueError from None
 
 
 LONG: Kind[int] = Kind(_read_long, str)
-# An int of C that must not be negative: libvirt tells the two faults apart.
-NATURAL: Kind[int] = Kind(_read_natural, str)
 ANY_BASE: Kind[int] = Kind(hexa(1).read, str)
 POLICY: Kind[int] = Kind(_read_hex, "0x{:04x}".format)
 # Where libvirt lets C turn a negative number into a huge one; zero is as good as absent.
 WRAPPING_UINT = _wrapping(UINT, 32)
 WRAPPING_ULONG = _wrapping(ULONG, 64)
 # CPUs or NUMA nodes as libvirt writes them. The refusal of most is a general one; ``VCPUS`` leaves it to its attribute.
-CPUSET: Kind[str] = Kind(bitmap.canonical)
-VCPUS: Kind[str] = Kind(_read_set)
+CPUSET: Kind[str] = Kind(_read_cpuset)
+VCPUS: Kind[str] = Kind(_read_vcpus)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from lxml import etree
 
-from virtbus_domain.xml.finished import pretty, rescale
+from virtbus_domain.xml.finished import Required, pretty, rescale
 from virtbus_domain.xml.platform_values import (
     CPUSET,
     LONG,
-    NATURAL,
     VCPUS,
     WRAPPING_UINT,
     WRAPPING_ULONG,
@@ -17,6 +16,8 @@ from virtbus_domain.xml.platform_values import (
     unsupported,
     xml_error,
 )
+from virtbus_domain.xml.values import NON_NEGATIVE
+from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, fixed, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import INT, ORDER, UINT, ULONG, YESNO, Refusal, words
@@ -27,6 +28,10 @@ _BAD_MONITOR = xml_error("Invalid monitor attribute 'vcpus' value '{value}'")
 
 def _bad_cputune(what: str) -> Refusal:
     return xml_error(f"can't parse cputune {what} value")
+
+
+def _bad_limit(what: str) -> Refusal:
+    return unsupported(f"could not parse {what} {{value}}")
 
 
 @element
@@ -44,8 +49,8 @@ class IoThread(Element):
     """A thread for I/O of disks; ``poll_max`` in nanoseconds."""
 
     id: int | None = attr("@id", ORDER)
-    thread_pool_min: int | None = attr("@thread_pool_min", NATURAL)
-    thread_pool_max: int | None = attr("@thread_pool_max", NATURAL)
+    thread_pool_min: int | None = attr("@thread_pool_min", NON_NEGATIVE)
+    thread_pool_max: int | None = attr("@thread_pool_max", NON_NEGATIVE)
     poll_max: int | None = attr("poll/@max", ULONG)
     poll_grow: int | None = attr("poll/@grow", UINT)
     poll_shrink: int | None = attr("poll/@shrink", UINT)
@@ -168,6 +173,29 @@ class Cputune(Element):
     memorytunes: list[MemoryTune] = subs("memorytune", MemoryTune)
 
 
+def _no_cpuset(pin: str) -> Required:
+    return Required(f"{pin}/@cpuset", (c.VIR_ERR_INTERNAL_ERROR, f"missing cpuset for {pin}"))
+
+
+def _no_set(sched: str, name: str) -> Required:
+    return Required(f"{sched}/@{name}", xml_error(f"Missing attribute '{name}' in element '{sched}'"))
+
+
+REQUIRED_OF_CPUTUNE = (
+    Required("vcpupin/@vcpu"), _no_cpuset("vcpupin"), _no_cpuset("emulatorpin"), Required("iothreadpin/@iothread"),
+    _no_cpuset("iothreadpin"), Required("emulatorsched/@scheduler"), _no_set("vcpusched", "vcpus"),
+    Required("vcpusched/@scheduler"), _no_set("iothreadsched", "iothreads"), Required("iothreadsched/@scheduler"),
+    Required("cachetune/@vcpus", xml_error("Missing cachetune attribute 'vcpus'")), Required("cachetune/cache/@id"),
+    Required("cachetune/cache/@level"), Required("cachetune/cache/@type"),
+    Required("cachetune/cache/@size", xml_error("missing element or attribute './@size'"), general=True),
+    Required("cachetune/monitor/@level"),
+    Required("cachetune/monitor/@vcpus", xml_error("Missing monitor attribute 'vcpus'")),
+    Required("memorytune/@vcpus", xml_error("Missing memorytune attribute 'vcpus'")), Required("memorytune/node/@id"),
+    Required("memorytune/node/@bandwidth"),
+    Required("memorytune/monitor/@vcpus", xml_error("Missing monitor attribute 'vcpus'")),
+)
+
+
 def finish_cputune(cputune: Cputune, element: etree._Element) -> None:
     """Write the shares of caches in the largest unit that divides them."""
     for share in (share for tune in cputune.cachetunes for share in tune.caches):
@@ -180,11 +208,11 @@ class BlkioDevice(Element):
     """Weight and limits of one block device of the host."""
 
     path: str | None = text("path")
-    weight: int | None = text("weight", WRAPPING_UINT, error=unsupported("could not parse weight {value}"))
-    read_iops_sec: int | None = text("read_iops_sec", WRAPPING_UINT, error=unsupported("could not parse read iops sec {value}"))
-    write_iops_sec: int | None = text("write_iops_sec", WRAPPING_UINT, error=unsupported("could not parse write iops sec {value}"))
-    read_bytes_sec: int | None = text("read_bytes_sec", WRAPPING_ULONG, error=unsupported("could not parse read bytes sec {value}"))
-    write_bytes_sec: int | None = text("write_bytes_sec", WRAPPING_ULONG, error=unsupported("could not parse write bytes sec {value}"))
+    weight: int | None = text("weight", WRAPPING_UINT, error=_bad_limit("weight"))
+    read_iops_sec: int | None = text("read_iops_sec", WRAPPING_UINT, error=_bad_limit("read iops sec"))
+    write_iops_sec: int | None = text("write_iops_sec", WRAPPING_UINT, error=_bad_limit("write iops sec"))
+    read_bytes_sec: int | None = text("read_bytes_sec", WRAPPING_ULONG, error=_bad_limit("read bytes sec"))
+    write_bytes_sec: int | None = text("write_bytes_sec", WRAPPING_ULONG, error=_bad_limit("write bytes sec"))
 
 
 @element
