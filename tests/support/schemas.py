@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from lxml import etree
@@ -18,8 +19,13 @@ def require_schemas() -> Path:
     return path.parent
 
 
+@functools.cache
+def _schema(path: Path) -> etree.RelaxNG:
+    return etree.RelaxNG(file=str(path))
+
+
 def schema_errors(text: str, kind: Kind) -> list[str]:
     """What the schema has against a document; nothing when it is valid."""
     require_schemas()
-    schema = etree.RelaxNG(file=str(schema_path(kind)))
+    schema = _schema(schema_path(kind))
     return [] if schema.validate(etree.fromstring(text.encode())) else [entry.message for entry in schema.error_log]

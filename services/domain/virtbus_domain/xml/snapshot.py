@@ -26,7 +26,7 @@ LOCATIONS = ("no", "internal", "external", "manual")
 
 def _read_time(text: str) -> int:
     """Seconds since 1970."""
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII):
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,18}", text, re.ASCII):
         raise ValueError
     return int(text)
 
@@ -152,6 +152,8 @@ def _check_disk(disk: SnapshotDisk, path: str) -> None:
         disk.snapshot = disk.snapshot or "external"
     else:
         disk.type = disk.source = disk.metadata_cache_max_size = None
+    if disk.source:
+        disk.source.startup_policy = None  # only a domain that starts has one
 
 
 def _image(disk: SnapshotDisk) -> str | None:
