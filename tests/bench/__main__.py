@@ -16,12 +16,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import hung, life, listing, opening, rpc
+from tests.bench import documents, hung, life, listing, opening, rpc
 from tests.bench.figures import HEADER, Figure
 from tests.support.broker import PrivateBroker
 
 PARTS: dict[str, Callable[[str, Path, int], list[Figure]]] = {
-    "rpc": rpc.run, "listing": listing.run, "life": life.run, "hung": hung.run, "opening": opening.run}
+    "rpc": rpc.run, "listing": listing.run, "life": life.run, "hung": hung.run, "opening": opening.run,
+    "documents": documents.run}
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- begin: written by make bench -->", "<!-- end -->"
 

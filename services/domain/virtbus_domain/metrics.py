@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from virtbus_domain.driver import DomainDriver
-from virtbus_domain.object import DomainObject
+from virtbus_domain.object import DomainObject, unpack
 from virtbus_domain.statistics import BlockStatistics, DomainStatistics, Shape, Traffic
 from virtbus_shared.api import domain as api
 from virtbus_shared.service.change import EventRecord
@@ -195,7 +195,7 @@ class Domains(Collection[Subject, DomainStatistics, Whole]):
 
     def __init__(self, connections: Mapping[tuple[str, str], Driver]) -> None:
         super().__init__(connections)
-        self._shapes: dict[str, tuple[str, Shape]] = {}  # by UUID, with the document that it was read from
+        self._shapes: dict[str, tuple[bytes, Shape]] = {}  # by UUID, with the document that it was read from
         self._events: Counter[int] = Counter()
 
     def drivers(self) -> list[DomainDriver]:
@@ -209,10 +209,10 @@ class Domains(Collection[Subject, DomainStatistics, Whole]):
                 yield Subject(driver, domain, self._shape(domain))
 
     def _shape(self, domain: DomainObject) -> Shape:
-        text = domain.live or domain.inactive or ""
+        document = domain.packed
         kept = self._shapes.get(domain.uuid)
-        if kept is None or kept[0] is not text:
-            kept = self._shapes[domain.uuid] = (text, Shape.of(text))
+        if kept is None or kept[0] is not document:
+            kept = self._shapes[domain.uuid] = (document, Shape.of(unpack(document)))
         return kept[1]
 
     def whole(self, subjects: Sequence[Subject]) -> Whole:
