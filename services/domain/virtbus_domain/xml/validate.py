@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from lxml import etree
 
@@ -39,8 +39,14 @@ _RULES: dict[Kind, _Rules] = {
     "cpu": _Rules("cpu.rng", "CPU_definition", c.VIR_FROM_CPU),
 }
 
-# A schema's error log tells of its last use: each thread has its own.
-_schemas = threading.local()
+class _Schemas(threading.local):
+    """The compiled schemas of a thread: the error log of one tells of its last use."""
+
+    def __init__(self) -> None:
+        self.by_path: dict[Path, etree.RelaxNG] = {}
+
+
+_schemas = _Schemas()
 
 
 def validate(text: str, kind: Kind) -> None:
@@ -72,17 +78,17 @@ def schema_path(kind: Kind) -> Path:
 
 def _schema(path: Path) -> etree.RelaxNG:
     """The compiled schema: some 30 ms for each thread that needs one."""
-    known: dict[Path, etree.RelaxNG] = _schemas.__dict__
-    if path not in known:
-        known[path] = _load(path)
-    return known[path]
+    if path not in _schemas.by_path:
+        _schemas.by_path[path] = _load(path)
+    return _schemas.by_path[path]
 
 
 def _load(path: Path) -> etree.RelaxNG:
     try:
         return etree.RelaxNG(file=str(path))
     except etree.LxmlError as wrong:
-        reasons = "\n".join(entry.message for entry in wrong.error_log) or str(wrong)
+        log = cast("etree._ListErrorLog", wrong.error_log)
+        reasons = "\n".join(entry.message for entry in log) or str(wrong)
         raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, f"Unable to parse RNG {path}: {reasons}\n"
                            "(libvirt's schemas are in its package libvirt0 or libvirt-libs)",
                            domain=c.VIR_FROM_XML) from None
