@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from virtbus_domain.xml.address import acpi_index, address, alias
+from virtbus_domain.xml.lenient import unless
 from virtbus_domain.xml.values import NON_NEGATIVE, UINT_OR_ZERO, VIRTIO_MODELS
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
@@ -22,7 +23,13 @@ MODELS: dict[str, tuple[str, ...]] = {
             "pcie-switch-upstream-port", "pcie-switch-downstream-port", "pci-expander-bus", "pcie-expander-bus"),
 }
 TYPES = ("ide", "fdc", "scsi", "sata", "virtio-serial", "ccid", "usb", "pci", "xenbus", "isa")
-PCI_MODEL_NAMES = ("none", "pci-bridge", "i82801b11-bridge", "ioh3420", "x3130-upstream", "xio3130-downstream", "pxb",
+# What libvirt reads of a controller, by its type, beyond what all have.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "virtio-serial": ("ports", "vectors"), "usb": ("ports",), "xenbus": ("max_grant_frames", "max_event_channels"),
+    "pci": ("model_name", "target_chassis_nr", "target_chassis", "target_port", "target_bus_nr", "target_index",
+            "target_hotplug", "target_node", "pcihole64"),
+}
+PCI_MODEL_NAMES = ("pci-bridge", "i82801b11-bridge", "ioh3420", "x3130-upstream", "xio3130-downstream", "pxb",
                    "pxb-pcie", "pcie-root-port", "spapr-pci-host-bridge", "pcie-pci-bridge")
 
 
@@ -84,7 +91,7 @@ class Controller(Element):
     max_grant_frames: int | None = attr("@maxGrantFrames", NON_NEGATIVE)
     max_event_channels: int | None = attr("@maxEventChannels", NON_NEGATIVE)
     driver: ControllerDriver | None = sub("driver", ControllerDriver)
-    model_name: str | None = attr("model/@name", words(*PCI_MODEL_NAMES))
+    model_name: str | None = attr("model/@name", unless(words("none", *PCI_MODEL_NAMES), "none"))
     target_chassis_nr: int | None = attr("target/@chassisNr", _in_range("chassisNr", 1, 255))
     target_chassis: int | None = attr("target/@chassis", _in_range("chassis", 0, 255))
     target_port: int | None = attr("target/@port", _in_range("port", 0, 255, "0x{:x}"))

@@ -184,7 +184,7 @@ class Disk(Element):
     mirror: Mirror | None = sub("mirror", Mirror, live=True)
     target_dev: str | None = attr("target/@dev")
     target_bus: str | None = attr("target/@bus", words(*BUSES))
-    target_tray: str | None = attr("target/@tray", words("closed", "open"))
+    target_tray: str | None = attr("target/@tray", unless(words("closed", "open"), "closed"))
     target_removable: bool | None = attr("target/@removable", ONOFF)
     target_rotation_rate: int | None = attr("target/@rotation_rate", UINT_OR_ZERO)
     iotune: Iotune | None = sub("iotune", Iotune)

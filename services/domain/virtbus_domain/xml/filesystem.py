@@ -14,6 +14,13 @@ from virtbus_shared.service.xml_values import INT, ONOFF, ULONG, Kind, words
 
 TYPES = ("mount", "block", "file", "template", "ram", "bind", "volume")
 DRIVERS = ("path", "handle", "loop", "nbd", "ploop", "virtiofs")
+# What of the source counts, by type.
+SOURCE_FIELDS: dict[str, tuple[str, ...]] = {
+    "mount": ("source_dir",), "bind": ("source_dir",), "file": ("source_file",), "block": ("source_dev",),
+    "template": ("source_name",), "ram": ("source_usage", "source_units"), "volume": ("source_pool", "source_volume"),
+}
+VIRTIOFS_FIELDS = ("driver_queue", "binary_path", "binary_xattr", "binary_cache", "binary_sandbox",
+                   "binary_lock_posix", "binary_lock_flock", "binary_thread_pool")
 
 
 def _file_mode(name: str) -> Kind[int | None]:

@@ -25,6 +25,20 @@ from virtbus_shared.service.xml_values import ONOFF, ULONG, UUID, YESNO, ZERO, K
 
 SUBSYSTEM_TYPES = ("usb", "pci", "scsi", "scsi_host", "mdev")
 CAPABILITY_TYPES = ("storage", "misc", "net")
+# What libvirt reads of a device's source and of the device, by its type; SCSI by protocol.
+SOURCE_FIELDS: dict[str, tuple[str, ...]] = {
+    "pci": ("write_filtering", "address"),
+    "usb": ("startup_policy", "guest_reset", "missing", "vendor_id", "product_id", "address"),
+    "scsi": ("adapter_name", "address"),
+    "iscsi": ("protocol", "name", "hosts", "auth", "initiator"),
+    "scsi_host": ("protocol", "wwpn"), "mdev": ("address",),
+    "storage": ("block",), "misc": ("char",), "net": ("interface",),
+}
+FIELDS: dict[str, tuple[str, ...]] = {
+    "pci": ("driver_name", "teaming_type", "teaming_persistent"),
+    "scsi": ("sgio", "rawio", "readonly", "shareable"), "scsi_host": ("model",),
+    "mdev": ("model", "display", "ramfb"), "net": ("ips", "routes"),
+}
 MDEV_MODELS = ("vfio-pci", "vfio-ccw", "vfio-ap")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virtbus_domain.xml.address import address, alias
+from virtbus_domain.xml.address import acpi_index, address, alias
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element
 from virtbus_shared.service.xml_lines import Element
@@ -16,4 +16,5 @@ class Hub(Element):
     type: str | None = attr("@type", words("usb"),
                             error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown hub device type '{value}'"))
     alias: str | None = alias()
+    acpi_index: int | None = acpi_index()
     address: Element | None = address()

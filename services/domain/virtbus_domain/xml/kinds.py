@@ -19,24 +19,33 @@ from virtbus_domain.xml.input import Input
 from virtbus_domain.xml.interface import SOURCE_FIELDS as INTERFACE_SOURCE
 from virtbus_domain.xml.interface import VIRTIO_MODELS, Interface, InterfaceBackend, InterfaceDriver, InterfaceSource
 from virtbus_domain.xml.network_port import Bandwidth, FilterRef
+from virtbus_domain.xml.redirdev import Redirdev
+from virtbus_domain.xml.rng import EgdBackend
+from virtbus_domain.xml.smartcard import Smartcard
 from virtbus_domain.xml.sound import AUDIO_FIELDS, DIRECTION_FIELDS, Audio, AudioDirection, Sound
+from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_domain.xml.video import Video
 from virtbus_shared.service.xml_lines import PLANS, Element
 
+HostEnd = Chardev | EgdBackend | Redirdev | Smartcard
+
+_EMPTY = {"flag": False}
 _FILTERED = ("network", "bridge", "ethernet")
 _HDA = ("ich6", "ich9")
 _VARIABLE = re.compile("[a-zA-Z0-9_]*", re.ASCII)
 _VALUE = re.compile("[a-zA-Z0-9_.:]+", re.ASCII)
 
 
-def _keep(model: Element, names: Collection[str], *, of: Collection[str] | None = None) -> None:
+def keep(model: Element, names: Collection[str], *, of: Collection[str] | None = None) -> None:
     """Empty all fields, or those ``of`` a group, but the named ones."""
-    for name in PLANS[type(model)].lines if of is None else of:
+    lines = PLANS[type(model)].lines
+    for name in lines if of is None else of:
         if name not in names:
-            setattr(model, name, [] if isinstance(getattr(model, name), list) else None)
+            setattr(model, name, [] if isinstance(getattr(model, name), list) else _EMPTY.get(lines[name].shape))
 
 
-def _all(table: dict[str, tuple[str, ...]]) -> set[str]:
+def all_of(table: dict[str, tuple[str, ...]]) -> set[str]:
+    """Every field that a table has for some type."""
     return {name for names in table.values() for name in names}
 
 
@@ -47,7 +56,7 @@ def drop_from_interface(interface: Interface) -> None:
     _drop_from_source(interface)
     driver = interface.driver
     if driver and interface.type == "hostdev":
-        _keep(driver, ("name",))
+        keep(driver, ("name",))
     elif interface.model not in VIRTIO_MODELS:
         interface.driver = None
     if interface.driver == InterfaceDriver():
@@ -70,7 +79,7 @@ def _drop_from_source(interface: Interface) -> None:
         return
     if interface.type == "user" and interface.backend and interface.backend.type:
         names = ("dev",)
-    _keep(source, (*names, "ips", "routes"))
+    keep(source, (*names, "ips", "routes"))
     if not source.reconnect_enabled:
         source.reconnect_timeout = None
     if not names and source == InterfaceSource():
@@ -87,26 +96,38 @@ def _drop_from_filter(filterref: FilterRef) -> None:
 
 def drop_from_chardev(chardev: Chardev, element: str) -> None:
     """Sources and targets of other types; ``element`` is "serial", "parallel", "console" or "channel"."""
-    names = CHARDEV_SOURCE.get(chardev.type or "pty", ())
-    for source in chardev.source:
-        _keep(source, names)
-        _settle_source(source)
-        if chardev.type == "unix" and not source.path:
-            _keep(source, ())
-    chardev.source = [source for source in chardev.source if source != ChardevSource()]
-    chardev.source.sort(key=lambda source: chardev.type == "udp" and source.mode != "bind")
-    if chardev.type != "tcp":
-        chardev.protocol = None
-    if chardev.log_file is None:
-        chardev.log_append = None
+    _drop_from_host_end(chardev)
     if chardev.target:
         kind = (chardev.target.type or "") if element == "channel" else element
-        _keep(chardev.target, TARGET_FIELDS.get(kind, ("type",)))
+        keep(chardev.target, TARGET_FIELDS.get(kind, ("type",)))
 
 
-def _settle_source(source: ChardevSource) -> None:
-    if not source.reconnect_enabled:
-        source.reconnect_timeout = None
+def drop_from_host_end(device: HostEnd) -> None:
+    """Sources of other types, of a device that is not a character device but has one as its other end."""
+    for source in device.source:
+        source.seclabels = []
+    _drop_from_host_end(device)
+
+
+def _drop_from_host_end(device: HostEnd) -> None:
+    names = CHARDEV_SOURCE.get(device.type or "pty", ())
+    for source in device.source:
+        keep(source, names)
+        if not source.reconnect_enabled:
+            source.reconnect_timeout = None
+        settle_seclabels(source)
+        if device.type == "unix" and not source.path:
+            keep(source, ())
+    device.source = [source for source in device.source if source != ChardevSource()]
+    device.source.sort(key=lambda source: device.type == "udp" and source.mode != "bind")
+    if device.type != "tcp":
+        device.protocol = None
+    if device.log_file is None:
+        device.log_append = None
+
+
+def settle_seclabels(source: ChardevSource | DiskSource) -> None:
+    """Labels that say nothing go; one with a text is put on the file, which need not be said."""
     source.seclabels = [s for s in source.seclabels if s.relabel is not None or s.label is not None]
     for seclabel in source.seclabels:
         if seclabel.relabel is None:
@@ -115,7 +136,7 @@ def _settle_source(source: ChardevSource) -> None:
 
 def drop_from_graphics(graphics: Graphics) -> None:
     """Attributes of other types, rules for a password that is not there, and channels without a rule."""
-    _keep(graphics, ("type", *GRAPHICS.get(graphics.type or "", ())))
+    keep(graphics, ("type", *GRAPHICS.get(graphics.type or "", ())))
     if graphics.passwd is None:
         graphics.passwd_valid_to = graphics.connected = None
     last = {channel.name: channel for channel in graphics.channels}
@@ -125,12 +146,12 @@ def drop_from_graphics(graphics: Graphics) -> None:
 def drop_from_video(video: Video) -> None:
     """A card that is none has no properties."""
     if video.model == "none":
-        _keep(video, ("model", "alias"))
+        keep(video, ("model", "alias"))
 
 
 def drop_from_input(device: Input) -> None:
     """Host devices of other types."""
-    _keep(device, INPUT_SOURCE.get(device.type or "", ()), of=_all(INPUT_SOURCE))
+    keep(device, INPUT_SOURCE.get(device.type or "", ()), of=all_of(INPUT_SOURCE))
 
 
 def drop_from_sound(sound: Sound) -> None:
@@ -141,9 +162,9 @@ def drop_from_sound(sound: Sound) -> None:
 
 def drop_from_audio(audio: Audio) -> None:
     """Settings of other types, and directions of which nothing is said."""
-    _keep(audio, AUDIO_FIELDS.get(audio.type or "", ()), of=_all(AUDIO_FIELDS))
+    keep(audio, AUDIO_FIELDS.get(audio.type or "", ()), of=all_of(AUDIO_FIELDS))
     for direction in (audio.input, audio.output):
         if direction:
-            _keep(direction, DIRECTION_FIELDS.get(audio.type or "", ()), of=_all(DIRECTION_FIELDS))
+            keep(direction, DIRECTION_FIELDS.get(audio.type or "", ()), of=all_of(DIRECTION_FIELDS))
     audio.input = None if audio.input == AudioDirection() else audio.input
     audio.output = None if audio.output == AudioDirection() else audio.output

@@ -10,6 +10,15 @@ from virtbus_shared.service.xml import size as kibibytes
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import UINT, UUID, YESNO, Kind, words
 
+# What libvirt reads of a module, by its model, beyond what all have.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "dimm": ("nodemask", "pagesize", "node"),
+    "nvdimm": ("uuid", "source_path", "alignsize", "pmem", "node", "label_size", "readonly"),
+    "virtio-pmem": ("source_path",),
+    "virtio-mem": ("nodemask", "pagesize", "node", "block", "requested", "current"),
+    "sgx-epc": ("nodemask", "node"),
+}
+
 
 @element
 class MemoryDevice(Element):

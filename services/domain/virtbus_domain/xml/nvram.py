@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virtbus_domain.xml.address import address, alias
+from virtbus_domain.xml.address import acpi_index, address, alias
 from virtbus_shared.service.xml import element
 from virtbus_shared.service.xml_lines import Element
 
@@ -12,4 +12,5 @@ class NvramDevice(Element):
     """One per machine; only its place can be chosen."""
 
     alias: str | None = alias()
+    acpi_index: int | None = acpi_index()
     address: Element | None = address()

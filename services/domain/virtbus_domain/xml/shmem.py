@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from virtbus_domain.xml.address import acpi_index, address, alias
 from virtbus_domain.xml.lenient import known
-from virtbus_domain.xml.values import UINT_OR_ZERO
-from virtbus_shared.service.xml import attr, element, size, sub
+from virtbus_domain.xml.values import UINT_OR_ZERO, ULONG_OR_ZERO
+from virtbus_shared.service.xml import attr, element, sub, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import ONOFF, words
 
@@ -29,12 +29,16 @@ class ShmemMsi(Element):
 
 @element
 class Shmem(Element):
-    """A region, found by ``name``; its size in MiB. Only a master keeps it through migration."""
+    """A region, found by ``name``; its size in ``size_unit``, MiB in a stored definition.
+
+    Only a master keeps it through migration.
+    """
 
     name: str | None = attr("@name")
     role: str | None = attr("@role", known("master", "peer"))
     model: str | None = attr("model/@type", words(*MODELS))
-    size: int | None = size("size", "M")
+    size_unit: str | None = attr("size/@unit")
+    size: int | None = text("size/.", ULONG_OR_ZERO)
     server: ShmemServer | None = sub("server", ShmemServer)
     msi: ShmemMsi | None = sub("msi", ShmemMsi)
     alias: str | None = alias()

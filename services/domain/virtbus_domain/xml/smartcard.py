@@ -9,6 +9,12 @@ from virtbus_shared.service.xml import attr, each, element, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import ONOFF, Kind, Refusal, words
 
+# What libvirt reads of a card, by its mode.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "host-certificates": ("certificates", "database"),
+    "passthrough": ("type", "source", "protocol", "log_file", "log_append"),
+}
+
 
 def _unsupported(detail: str) -> Refusal:
     return (c.VIR_ERR_CONFIG_UNSUPPORTED, detail)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from virtbus_domain.xml.address import HostPciAddress
 from virtbus_domain.xml.chardev import SourceSeclabel
+from virtbus_domain.xml.lenient import TEXT
 from virtbus_domain.xml.values import OWN_NUMBER, PORT, SECRET_UUID, UINT_OR_ZERO, ULONG_OR_ZERO, refusing
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, sub, subs, text
@@ -19,6 +20,24 @@ FORMATS = ("raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "v
            "qed", "vmdk", "luks")
 PROTOCOLS = ("none", "nbd", "rbd", "sheepdog", "gluster", "iscsi", "http", "https", "ftp", "ftps", "tftp", "ssh",
              "vxhs", "nfs")
+# What libvirt reads of a source, by its type and, for network storage, by its protocol, beyond what all have.
+COMMON_FIELDS = ("startup_policy", "index", "slices", "encryption")
+SOURCE_FIELDS: dict[str, tuple[str, ...]] = {
+    "file": ("file", "fdgroup", "seclabels", "auth", "reservations"),
+    "block": ("dev", "seclabels", "auth", "reservations"),
+    "dir": ("dir", "seclabels", "auth", "reservations"),
+    "volume": ("pool", "volume", "mode", "seclabels", "reservations"),
+    "nvme": ("type", "managed", "namespace", "address", "seclabels", "auth"),
+    "vhostuser": ("type", "socket_path", "reconnect_enabled", "reconnect_timeout", "seclabels", "auth"),
+    "network": ("protocol", "name", "tls", "tls_hostname", "hosts", "snapshot", "config_file", "initiator", "auth",
+                "reservations"),
+}
+_HTTP = ("query", "cookies", "readahead", "timeout")
+PROTOCOL_FIELDS: dict[str, tuple[str, ...]] = {
+    "http": _HTTP, "https": (*_HTTP, "ssl_verify"), "ftp": ("readahead", "timeout"),
+    "ftps": ("readahead", "timeout", "ssl_verify"), "tftp": ("readahead", "timeout"),
+    "nfs": ("identity_user", "identity_group"),
+}
 ENCRYPTIONS = ("default", "qcow", "luks", "luks2", "luks-any")
 
 
@@ -115,20 +134,20 @@ class DiskSource(Element):
     that a client has handed over.
     """
 
-    file: str | None = attr("@file")
+    file: str | None = attr("@file", TEXT)
     fdgroup: str | None = attr("@fdgroup")
-    dev: str | None = attr("@dev")
-    dir: str | None = attr("@dir")
+    dev: str | None = attr("@dev", TEXT)
+    dir: str | None = attr("@dir", TEXT)
     pool: str | None = attr("@pool")
     volume: str | None = attr("@volume")
     mode: str | None = attr("@mode", words("host", "direct"), error=(
         c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown source mode '{value}' for volume type disk"))
     type: str | None = attr("@type")
-    socket_path: str | None = attr("@path")
+    socket_path: str | None = attr("@path", TEXT)
     managed: bool | None = attr("@managed", YESNO)
     namespace: int | None = attr("@namespace", ULONG, error=(c.VIR_ERR_XML_ERROR, "malformed namespace '{value}'"))
     protocol: str | None = attr("@protocol", words(*PROTOCOLS))
-    name: str | None = attr("@name")
+    name: str | None = attr("@name", TEXT)
     query: str | None = attr("@query")
     tls: bool | None = attr("@tls", YESNO)
     tls_hostname: str | None = attr("@tlsHostname")

@@ -9,6 +9,12 @@ from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import UUID, YESNO, words
 
 PCR_BANKS = ("sha1", "sha256", "sha384", "sha512")
+# What libvirt reads of a back end, by its type.
+BACKEND_FIELDS: dict[str, tuple[str, ...]] = {
+    "passthrough": ("device_path",),
+    "emulator": ("version", "persistent_state", "encryption_secret", *PCR_BANKS),
+    "external": ("source_type", "source_mode", "source_path"),
+}
 
 
 @element
