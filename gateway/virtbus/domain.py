@@ -301,6 +301,22 @@ class DomainCalls(Caller):
         return virDomain(self, self._call(function, rows.DEFINE_XML, params))
 
     @api_call
+    def domainXMLToNative(self, nativeFormat: str, domainXml: str, flags: int = 0) -> str:
+        """The hypervisor's own configuration for a document: "qemu-argv" for QEMU's arguments, quoted for a shell."""
+        function = "virConnectDomainXMLToNative"
+        params = rows.NativeText(format=text(nativeFormat, function, "nativeFormat"),
+                                 config=text(domainXml, function, "domainXml"), flags=flag_bits(flags))
+        return self._call(function, rows.XML_TO_NATIVE, params).value
+
+    @api_call
+    def domainXMLFromNative(self, nativeFormat: str, nativeConfig: str, flags: int = 0) -> str:
+        """The document for a configuration that ``domainXMLToNative`` made."""
+        function = "virConnectDomainXMLFromNative"
+        params = rows.NativeText(format=text(nativeFormat, function, "nativeFormat"),
+                                 config=text(nativeConfig, function, "nativeConfig"), flags=flag_bits(flags))
+        return self._call(function, rows.XML_FROM_NATIVE, params).xml
+
+    @api_call
     def createXML(self, xmlDesc: str, flags: int = 0) -> virDomain:
         """Start a transient domain from a document; ``flags`` are ``VIR_DOMAIN_START_*``."""
         return self._create_xml("virDomainCreateXML", xmlDesc, flags)

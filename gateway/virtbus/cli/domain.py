@@ -49,7 +49,9 @@ def add_to(app: typer.Typer) -> None:
             ("dumpxml", dumpxml, "dumpxml web --inactive"), ("domstate", domstate, "domstate web --reason"),
             ("dominfo", dominfo, "dominfo web"), ("domid", domid, "domid web"), ("domuuid", domuuid, "domuuid web"),
             ("domname", domname, "domname 3"), ("autostart", autostart, "autostart web --disable"),
-            ("domstats", domstats, "domstats web --state")):
+            ("domstats", domstats, "domstats web --state"),
+            ("domxml-to-native", domxml_to_native, "domxml-to-native qemu-argv web.xml"),
+            ("domxml-from-native", domxml_from_native, "domxml-from-native qemu-argv web.args")):
         app.command(name, epilog=f"Example: virtbus {example}")(function)
     add_verbs(app, SIMPLE, Name, lambda s, key: s.domain(key), "domain")
 
@@ -113,6 +115,41 @@ def define(ctx: typer.Context, file: File) -> None:
     with failing(f"Failed to define domain from {file}"):
         dom = s.conn.defineXML(xml)
     s.out.text(f"Domain '{dom.name()}' defined from {file}", _reference(dom))
+
+
+def domxml_to_native(
+    ctx: typer.Context,
+    format_: Annotated[str, typer.Argument(metavar="FORMAT", help="qemu-argv: QEMU's arguments.")],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A <domain> document.")] = None,
+    domain: Annotated[str | None, typer.Option("--domain", help="A defined domain instead of a file.")] = None,
+) -> None:
+    """Show the hypervisor's own configuration for a document: what would be run, without running it.
+
+    JSON: {native}.
+    """
+    s = session(ctx)
+    if (file is None) == (domain is None):
+        raise CommandError("either a FILE or --domain is needed")
+    xml = read_document(file) if file is not None else s.domain(domain or "").XMLDesc(c.VIR_DOMAIN_XML_INACTIVE)
+    with failing("Failed to convert the document"):
+        native = s.conn.domainXMLToNative(format_, xml)
+    s.out.text(native, {"native": native})
+
+
+def domxml_from_native(
+    ctx: typer.Context,
+    format_: Annotated[str, typer.Argument(metavar="FORMAT", help="qemu-argv: QEMU's arguments.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What domxml-to-native printed.")],
+) -> None:
+    """Show the document for a configuration that domxml-to-native made.
+
+    JSON: {xml}.
+    """
+    s = session(ctx)
+    config = read_document(file)
+    with failing(f"Failed to convert {file}"):
+        xml = s.conn.domainXMLFromNative(format_, config)
+    s.out.text(xml, {"xml": xml})
 
 
 def create(ctx: typer.Context, file: File,

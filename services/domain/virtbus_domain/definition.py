@@ -16,7 +16,7 @@ from virtbus_domain.xml.domain import Domain
 from virtbus_domain.xml.validate import validate
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
-from virtbus_shared.api.common import Document, Flag
+from virtbus_shared.api.common import Document, Flag, String
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.procedure import Nothing
 
@@ -118,6 +118,29 @@ def get_xml_desc(ctx: Ctx, params: api.DomainFlags) -> Document:
     inactive_form = bool(flags & (c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_MIGRATABLE))
     return Document(xml=ctx.driver.describe(text, live=live and not inactive_form, secure=secure,
                                             domain_id=domain.id))
+
+
+def _refuse_read_only(ctx: Ctx, function: str) -> None:
+    """These calls look at the node on the caller's behalf, and libvirt keeps them from those who may only read."""
+    if ctx.request.read_only:
+        raise LibvirtError(c.VIR_ERR_OPERATION_DENIED, f"read only access prevents {function}",
+                           domain=c.VIR_FROM_NONE)
+
+
+@handlers.handles(api.XML_TO_NATIVE)
+async def xml_to_native(ctx: Ctx, params: api.NativeText) -> String:
+    """virConnectDomainXMLToNative."""
+    _refuse_read_only(ctx, "virConnectDomainXMLToNative")
+    ctx.driver.require_flags("ConnectDomainXMLToNative", params.flags)
+    return String(value=await ctx.driver.domain_xml_to_native(params.format, params.config))
+
+
+@handlers.handles(api.XML_FROM_NATIVE)
+async def xml_from_native(ctx: Ctx, params: api.NativeText) -> Document:
+    """virConnectDomainXMLFromNative."""
+    _refuse_read_only(ctx, "virConnectDomainXMLFromNative")
+    ctx.driver.require_flags("ConnectDomainXMLFromNative", params.flags)
+    return Document(xml=await ctx.driver.domain_xml_from_native(params.format, params.config))
 
 
 @handlers.answers(api.GET_AUTOSTART)

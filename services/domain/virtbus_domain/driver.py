@@ -133,6 +133,16 @@ class DomainDriver(Driver):
     async def domain_create(self, domain: DomainObject, model: Domain, flags: int) -> Move:
         """Start ``model`` under the domain's new ``id``; ``domain.live`` may be set to what really runs."""
 
+    async def domain_xml_to_native(self, native: str, xml: str) -> str:
+        """The hypervisor's own configuration for a document; ``native`` is its format."""
+        del native, xml
+        raise self.unsupported(api.XML_TO_NATIVE)
+
+    async def domain_xml_from_native(self, native: str, config: str) -> str:
+        """The document for the hypervisor's own configuration."""
+        del native, config
+        raise self.unsupported(api.XML_FROM_NATIVE)
+
     async def domain_shutdown(self, domain: DomainObject, flags: int) -> Move | None:
         """Ask the guest to shut down."""
         del domain, flags

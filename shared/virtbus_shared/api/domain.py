@@ -57,6 +57,14 @@ class DomainXML(Params):
     flags: Flags = 0
 
 
+class NativeText(Params):
+    """A configuration to translate."""
+
+    format: str = Field(description="Whose configuration it is: qemu-argv, the arguments of QEMU.")
+    config: Text = Field(description="The configuration, or the document to make it from.")
+    flags: Flags = 0
+
+
 class DomainName(Params):
     """A domain by its name."""
 
@@ -196,6 +204,15 @@ GET_XML_DESC = _read("get_xml_desc", "virDomainGetXMLDesc", DomainFlags, Documen
 GET_AUTOSTART = _read("get_autostart", "virDomainGetAutostart", DomainRef, Flag, "Whether it starts with the node.")
 SET_AUTOSTART = _change("set_autostart", "virDomainSetAutostart", SetAutostart, Nothing,
                         "Say whether it starts with the node.", "domain:write")
+XML_TO_NATIVE = TABLE.procedure(Procedure(
+    name="domain.xml_to_native", params=NativeText, result=String, acl="connect:write", read_only=True,
+    summary="The hypervisor's own configuration for a document; refused on a read-only connection.",
+    serves=("virConnectDomainXMLToNative",), errors=(c.VIR_ERR_INVALID_ARG, *_XML), since="0.2"))
+XML_FROM_NATIVE = TABLE.procedure(Procedure(
+    name="domain.xml_from_native", params=NativeText, result=Document, acl="connect:write", read_only=True,
+    summary="The document for a hypervisor's own configuration; refused on a read-only connection.",
+    serves=("virConnectDomainXMLFromNative",), errors=(c.VIR_ERR_INVALID_ARG, c.VIR_ERR_CONFIG_UNSUPPORTED),
+    since="0.2"))
 # Life cycle
 CREATE = _change("create", "virDomainCreate virDomainCreateWithFlags", DomainFlags, Domain,
                  "Start a defined domain.", "domain:start")

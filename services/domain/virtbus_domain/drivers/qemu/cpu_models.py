@@ -6,8 +6,55 @@ QEMU, because it is QEMU that will build the guest's CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+# libvirt's name of a feature -> QEMU's, where they differ.
+_TO_QEMU = {
+    "cmp_legacy": "cmp-legacy", "ds_cpl": "ds-cpl", "fxsr_opt": "fxsr-opt", "lahf_lm": "lahf-lm",
+    "nodeid_msr": "nodeid-msr", "pclmuldq": "pclmulqdq", "perfctr_core": "perfctr-core", "perfctr_nb": "perfctr-nb",
+    "tsc_adjust": "tsc-adjust",
+}
+_TO_LIBVIRT = {qemu: libvirt for libvirt, qemu in _TO_QEMU.items()}
+
+# Features that QEMU has no switch for: the first two follow the guest's own doing, the others are of the host alone.
+WITHOUT_SWITCH = frozenset({"osxsave", "ospke", "cmt", "mbm_total", "mbm_local"})
+# Features that no CPU of QEMU's ever had: turning them off is done already, turning them on fails.
+NEVER_THERE = frozenset({"cvt16", "pconfig"})
+
+VENDORS: Mapping[str, str] = {"AMD": "AuthenticAMD", "Hygon": "HygonGenuine", "Intel": "GenuineIntel"}
+
+# Features of QEMU's models that a guest gets only if it is told to: they were never virtualised, or are no longer.
+TURNED_OFF: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("Dhyana", "EPYC", "EPYC-IBPB", "Opteron_G3"), ("monitor",)),
+    **dict.fromkeys(("Icelake-Client", "Icelake-Client-noTSX", "Icelake-Server", "Icelake-Server-noTSX"),
+                    ("intel-pt",)),
+}
+
+# Models that QEMU no longer has, or never had, as others that it has.
+STANDING_IN: Mapping[str, tuple[str, Mapping[str, bool]]] = {
+    "cpu64-rhel5": ("Opteron_G1", {}), "cpu64-rhel6": ("kvm64", {"lahf_lm": True}),
+    "pentiumpro": ("qemu32", {"pni": False}),
+}
+# Models that QEMU had, for which there is no such simple word.
+RETIRED = frozenset({"Icelake-Client", "Icelake-Client-noTSX"})
+
+# Features of QEMU's models without which libvirt still calls a host fit for the model: of any, and of some.
+_DISPENSABLE = frozenset({"nrip-save", "topoext", "xsaves"})
+_DISPENSABLE_OF: Mapping[str, frozenset[str]] = {
+    "Cascadelake-Server-noTSX": frozenset({"arch-capabilities", "ibrs-all", "mds-no", "rdctl-no",
+                                           "skip-l1dfl-vmentry"}),
+}
+
+
+def to_qemu(feature: str) -> str:
+    """QEMU's name of a feature."""
+    return _TO_QEMU.get(feature, feature)
+
+
+def to_libvirt(feature: str) -> str:
+    """libvirt's name of a feature."""
+    return _TO_LIBVIRT.get(feature, feature)
 
 
 @dataclass(frozen=True)
@@ -18,6 +65,12 @@ class CpuModel:
     typename: str
     unavailable: tuple[str, ...] | None
     deprecated: bool
+
+    def lacking(self) -> list[str]:
+        """The features, by libvirt's names, for want of which a host cannot run this model as it is."""
+        dispensable = _DISPENSABLE | _DISPENSABLE_OF.get(self.name, frozenset())
+        return [to_libvirt(item) for item in self.unavailable or ()
+                if item not in dispensable and not item.startswith("vmx-")]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from virtbus_domain.drivers.qemu.capabilities_cache import CapabilitiesCache
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
 from virtbus_domain.drivers.qemu.guest_capabilities import guest_element
+from virtbus_domain.drivers.qemu.native import from_arguments, native_arguments
 from virtbus_domain.drivers.qemu.process import TERM_GRACE
 from virtbus_domain.drivers.qemu.running import (
     DESTROYED,
@@ -34,11 +35,11 @@ from virtbus_domain.moves import Move
 from virtbus_domain.normalise import Context, normalise
 from virtbus_domain.object import DomainObject
 from virtbus_domain.statistics import DomainStatistics, Shape
-from virtbus_domain.xml import parse_domain
+from virtbus_domain.xml import format_domain, parse_domain
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
-from virtbus_shared.errors import LibvirtError
+from virtbus_shared.errors import LibvirtError, invalid_arg
 from virtbus_shared.procedure import AnyProcedure
 from virtbus_shared.service.driver import DriverHost
 
@@ -169,10 +170,24 @@ class QemuDriver(RunningGuests):
         capabilities = await self._cache.get(self._emulator(model))
         problem = await self._cache.kvm_problem(capabilities.binary) if model.type == "kvm" else None
         guest = Guest(GuestPaths(self.host.run_dir, domain.id, domain.uuid), self._on_event)
-        domain.live = await start_guest(guest, model, capabilities, problem, paused=paused)
+        domain.live = await start_guest(guest, model, capabilities, self.host.state_dir,
+                                        kvm_problem=problem, paused=paused)
         self._guests[domain.uuid] = guest
         self._background(self._watch(domain, guest))
         return STARTED_PAUSED if paused else STARTED_RUNNING
+
+    async def domain_xml_to_native(self, native: str, xml: str) -> str:
+        """QEMU's arguments as a start would build them, with nothing made for it: shell words on one line."""
+        _require_format(native)
+        model = await self.read(xml)
+        capabilities = await self._cache.get(self._emulator(model))
+        problem = await self._cache.kvm_problem(capabilities.binary) if model.type == "kvm" else None
+        return native_arguments(model, capabilities, self.host.run_dir, kvm_problem=problem)
+
+    async def domain_xml_from_native(self, native: str, config: str) -> str:
+        """The document for arguments of ``domain_xml_to_native``."""
+        _require_format(native)
+        return format_domain(from_arguments(config), live=False, secure=True)
 
     def _refuse_agent(self, flags: int) -> None:
         if flags & c.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT:  # the same bit for reboot
@@ -234,6 +249,11 @@ class QemuDriver(RunningGuests):
         """Let the virtual CPUs run."""
         await self._guest(domain).execute("cont")
         return RUNNING
+
+
+def _require_format(native: str) -> None:
+    if native != "qemu-argv":
+        raise invalid_arg(f"unsupported config type {native}")
 
 
 def _model_name(machine: Machine) -> str:

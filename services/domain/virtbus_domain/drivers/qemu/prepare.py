@@ -19,7 +19,9 @@ from virtbus_domain.drivers.qemu.command.boot import boot_order
 from virtbus_domain.drivers.qemu.command.chardev import channel_path
 from virtbus_domain.drivers.qemu.command.interface import TAP_TYPES
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.companions import start_companions
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
+from virtbus_domain.drivers.qemu.firmware import complete_firmware, read_descriptors, variables_template
 from virtbus_domain.drivers.qemu.names import assign_names
 from virtbus_domain.drivers.qemu.tap import create_tap
 from virtbus_domain.xml.chardev import ChardevSource
@@ -33,23 +35,35 @@ _FIRST_PORT, _LAST_PORT = 5900, 65535  # of graphics servers: libvirt's range
 _FIRST_CID = 3  # vsock(7): 0 to 2 have a meaning of their own
 
 
-async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPaths, stack: AsyncExitStack, *,
-                  kvm_problem: str | None) -> Setup:
-    """Make what the guest needs. ``model`` is completed; ``stack`` undoes. Raises ``LibvirtError``."""
+async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPaths, state_dir: Path,
+                  stack: AsyncExitStack, *, kvm_problem: str | None) -> Setup:
+    """Make what the guest needs. ``model`` is completed; ``stack`` undoes. Raises ``LibvirtError``.
+
+    ``state_dir`` is where what a guest keeps between its runs lies: its TPM's memory, its firmware's variables.
+    """
     assert model.devices is not None
     assert model.os is not None
     devices = model.devices
     machine = capabilities.canonical_machine(model.os.machine)
     assign_names(devices, q35=machine.name.startswith("pc-q35"))
+    await asyncio.to_thread(_choose_firmware, model, state_dir / "nvram")
     await asyncio.to_thread(_make_nvram, model)
     _name_sockets(devices, paths)
     _choose_ports(devices)
     descriptors = await _open_taps(devices, stack)
     descriptors |= _open_vsock(devices, stack)
+    await start_companions(model, paths, state_dir, stack)
     if model.memory_backing is not None or (model.cpu and model.cpu.numa):
         (paths.directory / "ram").mkdir(mode=0o700, exist_ok=True)
     return Setup(domain=model, capabilities=capabilities, machine=machine, run_dir=paths.directory,
                  descriptors=descriptors, boot=boot_order(model.os, devices), kvm_problem=kvm_problem)
+
+
+def _choose_firmware(model: Domain, nvram_dir: Path) -> None:
+    """The firmware that the document leaves to us, by what is installed now."""
+    os = model.os
+    if os is not None and (os.firmware_auto is not None or os.loader is not None):
+        complete_firmware(model, read_descriptors(), nvram_dir)
 
 
 def _make_nvram(model: Domain) -> None:
@@ -57,14 +71,12 @@ def _make_nvram(model: Domain) -> None:
     nvram = model.os.nvram if model.os else None
     if nvram is None or not nvram.path or Path(nvram.path).exists():
         return
-    if not nvram.template:
-        raise LibvirtError(c.VIR_ERR_OPERATION_FAILED, "unable to find any master var store for loader: "
-                           f"{model.os.loader.path if model.os and model.os.loader else ''}", domain=c.VIR_FROM_QEMU)
+    template = nvram.template or variables_template(model)
     target = Path(nvram.path)
     aside = target.with_name(f".{target.name}.new")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copyfile(nvram.template, aside)
+        shutil.copyfile(template, aside)
         aside.chmod(0o600)
         aside.replace(target)
     except OSError as error:

@@ -7,6 +7,7 @@ again; when a step fails, QEMU, taps and directory are gone and the error says w
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.command import build
@@ -21,8 +22,8 @@ from virtbus_domain.xml import format_domain
 from virtbus_domain.xml.domain import Domain
 
 
-async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilities, kvm_problem: str | None, *,
-                      paused: bool) -> str:
+async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilities, state_dir: Path, *,
+                      kvm_problem: str | None, paused: bool) -> str:
     """Start QEMU as ``model`` says; the live document. ``model`` is completed with what really runs.
 
     Raises ``LibvirtError``.
@@ -31,7 +32,7 @@ async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilitie
     guest.paths.create()
     try:
         async with AsyncExitStack() as stack:
-            setup = await prepare(model, capabilities, guest.paths, stack, kvm_problem=kvm_problem)
+            setup = await prepare(model, capabilities, guest.paths, state_dir, stack, kvm_problem=kvm_problem)
             listener = listen(guest.paths.monitor)
             stack.callback(listener.close)
             line = build(setup, monitor=f"fd={listener.fileno()}")

@@ -80,7 +80,7 @@ def host_end(end: HostEnd, device: str, setup: Setup) -> Part:
     return part_chardev(kind, f"char{device}", **data, **log)
 
 
-def _back_end(end: HostEnd, device: str, setup: Setup) -> tuple[str, dict[str, Json]]:  # noqa: PLR0911  # one line per type
+def _back_end(end: HostEnd, device: str, setup: Setup) -> tuple[str, dict[str, Json]]:  # one line per type
     source = end.source[0] if end.source else ChardevSource()
     match end.type:
         case "pty" | "null" | "stdio" | "vc":

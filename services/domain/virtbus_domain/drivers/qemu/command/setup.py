@@ -26,8 +26,8 @@ class Setup:
     open files for a device by alias, in QEMU's spelling: numbers of inherited ones, or names given by ``getfd``.
     ``secrets`` are files that hold a secret, by the id of its QEMU object. ``boot`` is the place in the boot order by
     alias; ``kvm_problem`` tells why KVM cannot be used, if so; ``now`` is the time in seconds since 1970 that a clock
-    with an offset starts from, the present when None. A domain whose firmware is chosen automatically has its loader and
-    nvram filled in by then.
+    with an offset starts from, the present when None. A domain whose firmware is chosen automatically has its
+    loader and nvram filled in by then.
     """
 
     domain: Domain
