@@ -29,7 +29,7 @@ from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml_lines import PLANS, Block, Element, Line, Live, Output, Plan, Raw, Refused
 from virtbus_shared.service.xml_read import read_model
-from virtbus_shared.service.xml_values import STR, Kind, Refusal
+from virtbus_shared.service.xml_values import STR, AnyRefusal, Kind
 from virtbus_shared.service.xml_write import write_model
 
 T = TypeVar("T")
@@ -48,31 +48,33 @@ def _declare_list(line: Line) -> Any:
 
 
 @overload
-def attr(path: str, *, live: Live = False, secret: bool = False, error: Refusal | None = None) -> str | None: ...
+def attr(path: str, *, live: Live = False, secret: bool = False, error: AnyRefusal | None = None,
+         required: AnyRefusal | bool = False) -> str | None: ...
 @overload
-def attr(path: str, kind: Kind[T], *, live: Live = False, secret: bool = False,
-         error: Refusal | None = None) -> T | None: ...
-def attr(path: str, kind: Kind[Any] = STR, *, live: Live = False, secret: bool = False,
-         error: Refusal | None = None) -> Any:
+def attr(path: str, kind: Kind[T], *, live: Live = False, secret: bool = False, error: AnyRefusal | None = None,
+         required: AnyRefusal | bool = False) -> T | None: ...
+def attr(path: str, kind: Kind[Any] = STR, *, live: Live = False, secret: bool = False, error: AnyRefusal | None = None,
+         required: AnyRefusal | bool = False) -> Any:
     """An attribute: "@type", or "target/@dev" below child elements; None when absent.
 
     ``live`` keeps it out of the stored form, always or when the given test of value and model says so; ``secret``
-    writes it only on request; ``error`` is libvirt's own refusal where it differs from the usual one.
+    writes it only on request; ``error`` is libvirt's own refusal where it differs from the usual one. An element
+    without a ``required`` attribute is refused, in the usual words or in those given.
     """
-    return _declare(Line("attr", path, kind, live=live, secret=secret, error=error))
+    return _declare(Line("attr", path, kind, live=live, secret=secret, error=error, required=required))
 
 
 @overload
-def text(path: str, *, live: Live = False, error: Refusal | None = None) -> str | None: ...
+def text(path: str, *, live: Live = False, error: AnyRefusal | None = None) -> str | None: ...
 @overload
-def text(path: str, kind: Kind[T], *, live: Live = False, error: Refusal | None = None) -> T | None: ...
-def text(path: str, kind: Kind[Any] = STR, *, live: Live = False, error: Refusal | None = None) -> Any:
+def text(path: str, kind: Kind[T], *, live: Live = False, error: AnyRefusal | None = None) -> T | None: ...
+def text(path: str, kind: Kind[Any] = STR, *, live: Live = False, error: AnyRefusal | None = None) -> Any:
     """The text of a child element, "." for the element's own; an empty one is as good as absent."""
     return _declare(Line("text", path, kind, live=live, error=error))
 
 
 def size(path: str, unit: str, *, live: Live = False, output_only: bool = False,
-         error: Refusal | None = None) -> int | None:
+         error: AnyRefusal | None = None) -> int | None:
     """A child element with a number and a ``unit``: without one read as ``unit``, and held and written in it.
 
     What a client writes into an ``output_only`` one is ignored, even nonsense.
@@ -101,7 +103,7 @@ def nested(path: str) -> Any:
 
 
 def choice(path: str, by: str | Callable[[etree._Element], str | None], cases: Mapping[str, type[M]], *,
-           default: type[M] | None = None, error: Refusal | None = None) -> M | None:
+           default: type[M] | None = None, error: AnyRefusal | None = None) -> M | None:
     """A child element whose attribute ``by`` picks its model; ``default`` serves when the attribute is absent.
 
     Where what picks it stands elsewhere, ``by`` is a function that finds it.
@@ -117,8 +119,8 @@ def subs(path: str, model: type[M], *, live: Live = False, secret: bool = False)
 @overload
 def each(path: str) -> list[str]: ...
 @overload
-def each(path: str, kind: Kind[T], *, error: Refusal | None = None) -> list[T]: ...
-def each(path: str, kind: Kind[Any] = STR, *, error: Refusal | None = None) -> Any:
+def each(path: str, kind: Kind[T], *, error: AnyRefusal | None = None) -> list[T]: ...
+def each(path: str, kind: Kind[Any] = STR, *, error: AnyRefusal | None = None) -> Any:
     """Child elements of one name that hold a text each ("initarg"), or one attribute each ("boot/@dev")."""
     return _declare_list(Line("each", path, kind, error=error))
 
@@ -211,7 +213,7 @@ class Document(Generic[M]):
             return cast(M, read_model(self.model, root))
         except Refused as refused:
             code, detail = refused.error
-            domain = c.VIR_FROM_XML if refused.general else self.domain
+            domain = self.domain if refused.domain is None else refused.domain
             detail = detail.replace("{name}", root.findtext("name") or "(null)")
             raise LibvirtError(code, f"{detail} (at {refused.path})", domain=domain) from None
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from lxml import etree
 
-from virtbus_shared.service.xml_values import STR, Kind, Refusal
+from virtbus_shared import constants as c
+from virtbus_shared.service.xml_values import STR, AnyRefusal, Kind
 
 # libxml2's own limit in the release that libvirt 9.0.0 is built with.
 MAX_DEPTH = 256
@@ -76,20 +77,24 @@ class Line:
     unit: str = ""
     output_only: bool = False
     input_only: bool = False
-    error: Refusal | None = None
+    error: AnyRefusal | None = None
+    required: AnyRefusal | bool = False
     live: Live = False
     secret: bool = False
     block: Block | None = None
 
 
 class Refused(Exception):  # noqa: N818
-    """A value that no libvirt would take: what it says (``error``), and whether it has libvirt's XML error domain."""
+    """A value that no libvirt would take: what it says, and the error domain if it is not the document's.
 
-    def __init__(self, error: Refusal, element: etree._Element, *, general: bool) -> None:
+    ``general`` refusals have the domain of libvirt's XML parsing.
+    """
+
+    def __init__(self, error: AnyRefusal, element: etree._Element, *, general: bool) -> None:
         super().__init__(error[1])
-        self.error = error
+        self.error = error[:2]
         self.path = element.getroottree().getpath(element)
-        self.general = general
+        self.domain = c.VIR_FROM_XML if general else error[2] if len(error) == 3 else None
 
 
 @dataclass(slots=True)

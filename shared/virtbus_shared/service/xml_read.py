@@ -15,7 +15,7 @@ from lxml import etree
 
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml_lines import MAX_DEPTH, PLANS, Element, Line, Node, Plan, Raw, Refused, Rest
-from virtbus_shared.service.xml_values import ZERO, read_size
+from virtbus_shared.service.xml_values import ZERO, AnyRefusal, read_size
 
 Namespaces = dict[str | None, str]
 
@@ -61,9 +61,14 @@ def read_raw(element: etree._Element, scope: Namespaces, depth: int = 0) -> Raw:
     return Raw(tag, tuple(declared + attrs), "" if children else text_of(element), children)
 
 
+def _worded(error: AnyRefusal, value: str) -> AnyRefusal:
+    detail = error[1].replace("{value}", value)
+    return (error[0], detail, error[2]) if len(error) == 3 else (error[0], detail)
+
+
 def _refuse_attribute(line: Line, element: etree._Element, name: str, value: str, hint: str) -> NoReturn:
     if line.error:
-        raise Refused((line.error[0], line.error[1].replace("{value}", value)), element, general=False) from None
+        raise Refused(_worded(line.error, value), element, general=False) from None
     said = hint if hint == ZERO else f"'{value}'. {hint}".rstrip()
     detail = f"Invalid value for attribute '{name}' in element '{element.tag}': {said}"
     raise Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True) from None
@@ -71,12 +76,14 @@ def _refuse_attribute(line: Line, element: etree._Element, name: str, value: str
 
 def _refuse_text(line: Line, element: etree._Element, value: str) -> NoReturn:
     if line.error:
-        raise Refused((line.error[0], line.error[1].replace("{value}", value)), element, general=False) from None
+        raise Refused(_worded(line.error, value), element, general=False) from None
     detail = f"Invalid value '{value}' for element or attribute './{element.tag}[1]'"
     raise Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True) from None
 
 
-def _missing(element: etree._Element, attribute: str) -> Refused:
+def _missing(element: etree._Element, attribute: str, error: AnyRefusal | None = None) -> Refused:
+    if error:
+        return Refused(error, element, general=False)
     detail = f"Missing required attribute '{attribute}' in element '{element.tag}'"
     return Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True)
 
@@ -109,7 +116,8 @@ class _Source:
         self.plan = plan
         self.scope: Namespaces = dict(plan.namespaces.items())
         self.lines: list[str] = []
-        self.names: dict[str, object] = {"refuse": _refuse_attribute, "keep_attribute": _keep_attribute,
+        self.names: dict[str, object] = {"refuse": _refuse_attribute, "missing": _missing,
+                                         "keep_attribute": _keep_attribute,
                                          "keep_element": _keep_element, "scope": self.scope}
 
     def named(self, value: object) -> str:
@@ -140,6 +148,11 @@ class _Source:
             first = "elif"
         keep = f"f_rest = keep_attribute(f_rest, {node.key!r}, key, value)"
         self.lines += [f"{pad}    else:", f"{pad}        {keep}"] if node.attrs else [f"{pad}    {keep}"]
+        for xml_name, _, line in node.attrs:
+            if line.required:
+                error = self.named(None if line.required is True else line.required)
+                self.lines += [f"{pad}if {element}.get({xml_name!r}) is None:",
+                               f"{pad}    raise missing({element}, {xml_name!r}, {error})"]
         if node.text:
             name, line = node.text
             read = self.named(_read_text(line, self.scope))

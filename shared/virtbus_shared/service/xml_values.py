@@ -25,6 +25,8 @@ ZERO = "Zero is not permitted"
 
 # What libvirt answers to a value: its error number and detail; "{value}" stands for what the user wrote.
 Refusal = tuple[int, str]
+# The same with the domain of the error, where it is another one than the document's.
+AnyRefusal = Refusal | tuple[int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
