@@ -98,7 +98,7 @@ def expand_cpu(domain: Domain, capabilities: QemuCapabilities) -> Cpu | None:
         name, decided = host.name, _of_host(host)
         cpu.vendor = _vendor(host) if given.mode == "host-model" else None
     else:
-        name, decided = _named(given, accelerator)
+        name, decided = _named(given, accelerator or capabilities.tcg)
     for feature in given.features:
         if feature.policy == "optional" and accelerator and accelerator.cpu_features:
             decided[str(feature.name)] = to_qemu(str(feature.name)) in accelerator.cpu_available
@@ -199,14 +199,14 @@ def _model(domain: Domain, cpu: Cpu, capabilities: QemuCapabilities) -> str:
             return _named_model(domain, cpu, capabilities)
     if cpu.migratable is not None:
         name += f",migratable={_state(cpu.migratable)}"
-    _check_features(cpu, capabilities.accelerator(domain.type))
+    _check_features(cpu, capabilities.accelerator(domain.type) or capabilities.tcg)
     return name
 
 
 def _named_model(domain: Domain, cpu: Cpu, capabilities: QemuCapabilities) -> str:
     if cpu.model is None or not cpu.model.name:
         return _default_model(domain, capabilities)
-    _check_features(cpu, capabilities.accelerator(domain.type))
+    _check_features(cpu, capabilities.accelerator(domain.type) or capabilities.tcg)
     name = _word(cpu.model.name, "/domain/cpu/model")
     vendor = cpu.model.vendor_id
     return f"{name},vendor={_cpuid_text(vendor, '/domain/cpu/model/@vendor_id')}" if vendor else name
