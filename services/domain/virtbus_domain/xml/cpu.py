@@ -170,7 +170,7 @@ class Cpu(Element):
 
 
 def _no_amount(path: str, place: str) -> Required:
-    return Required(path, xml_error(f"missing element or attribute '{place}'"), general=True)
+    return Required(path, xml_error(f"missing element or attribute '{place}'"), domain=c.VIR_FROM_XML)
 
 
 REQUIRED_OF_CPU = (

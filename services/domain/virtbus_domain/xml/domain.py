@@ -40,13 +40,15 @@ from virtbus_domain.xml.memory import (
 from virtbus_domain.xml.memory_device import MemoryDevice
 from virtbus_domain.xml.nvram import NvramDevice
 from virtbus_domain.xml.panic import Panic
-from virtbus_domain.xml.platform_values import CPUSET, unsupported, xml_error
+from virtbus_domain.xml.platform_values import CPUSET, blank, unsupported, xml_error
 from virtbus_domain.xml.qemu_namespace import (
     QEMU_NAMESPACE,
     QemuCapabilityChanges,
     QemuCommandline,
     QemuOverride,
-    qemu_element,
+    capability_changes,
+    commandline,
+    override,
 )
 from virtbus_domain.xml.redirdev import Redirdev, RedirFilter
 from virtbus_domain.xml.rng import Rng
@@ -66,7 +68,7 @@ from virtbus_domain.xml.tuning import (
     Vcpu,
     finish_cputune,
 )
-from virtbus_domain.xml.values import NON_NEGATIVE
+from virtbus_domain.xml.values import NON_NEGATIVE, UINT_OR_ZERO
 from virtbus_domain.xml.video import Video
 from virtbus_domain.xml.vsock import Vsock
 from virtbus_domain.xml.watchdog import Watchdog
@@ -79,10 +81,24 @@ from virtbus_shared.service.xml_values import UINT, UUID, YESNO, Kind, words
 
 TYPES = ("none", "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox", "phyp",
          "parallels", "bhyve", "vz", "hvf")
-LIFECYCLE = words("destroy", "restart", "rename-restart", "preserve")
-CRASH = words("destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart")
+LIFECYCLE = ("destroy", "restart", "rename-restart", "preserve")
+AFTER_CRASH = ("coredump-destroy", "coredump-restart")
 # A client's own idea of the number counts for nothing, so even nonsense is no fault (as in libvirt).
 INSTANCE: Kind[int | None] = Kind(lambda text: int(text) if text.isascii() and text.isdigit() else None, str)
+
+
+def lifecycle(event: str) -> Kind[str]:
+    """What happens after an event that leaves nothing to look into: no dumps."""
+    known = words(*LIFECYCLE)
+
+    def read(text: str) -> str:
+        assert known.read
+        if text in AFTER_CRASH:
+            raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED,
+                               f"Lifecycle event '{event}' doesn't support '{text}' action", domain=c.VIR_FROM_DOMAIN)
+        return known.read(text)
+
+    return Kind(read)
 
 
 def read_genid(element: etree._Element) -> str:
@@ -151,7 +167,7 @@ class Devices(Element):
 class Domain(Element):
     """A virtual machine or container. Memory is in KiB; ``id`` is that of a running domain."""
 
-    type: str | None = attr("@type", words(*TYPES), error=unsupported("invalid domain type {value}"))
+    type: str | None = attr("@type", blank(words(*TYPES)), error=unsupported("invalid domain type {value}"))
     id: int | None = attr("@id", INSTANCE, live=True)
     name: str | None = text("name")
     uuid: str | None = text("uuid", UUID, error=(c.VIR_ERR_INTERNAL_ERROR, "malformed uuid element"))
@@ -171,7 +187,7 @@ class Domain(Element):
     vcpu_current: int | None = attr("vcpu/@current", UINT)
     vcpu: int | None = text("vcpu/.", UINT, error=xml_error("maximum vcpus count must be an integer"))
     vcpus: list[Vcpu] = subs("vcpus/vcpu", Vcpu)
-    iothreads: int | None = text("iothreads", UINT, error=xml_error("invalid iothreads count '{value}'"))
+    iothreads: int | None = text("iothreads", UINT_OR_ZERO, error=xml_error("invalid iothreads count '{value}'"))
     iothreadids: list[IoThread] = subs("iothreadids/iothread", IoThread)
     defaultiothread_thread_pool_min: int | None = attr("defaultiothread/@thread_pool_min", NON_NEGATIVE)
     defaultiothread_thread_pool_max: int | None = attr("defaultiothread/@thread_pool_max", NON_NEGATIVE)
@@ -186,10 +202,12 @@ class Domain(Element):
     features: Features | None = finished("features", Features, finish_features, required=REQUIRED_OF_FEATURES)
     cpu: Cpu | None = finished("cpu", Cpu, finish_cpu, required=REQUIRED_OF_CPU)
     clock: Clock | None = sub("clock", Clock)
-    on_poweroff: str | None = text("on_poweroff", LIFECYCLE,
+    on_poweroff: str | None = text("on_poweroff", lifecycle("poweroff"),
                                    error=unsupported("unknown on_poweroff action: {value}"))
-    on_reboot: str | None = text("on_reboot", LIFECYCLE, error=unsupported("unknown on_reboot action: {value}"))
-    on_crash: str | None = text("on_crash", CRASH, error=unsupported("unknown on_crash action: {value}"))
+    on_reboot: str | None = text("on_reboot", lifecycle("reboot"),
+                                 error=unsupported("unknown on_reboot action: {value}"))
+    on_crash: str | None = text("on_crash", words(*LIFECYCLE, *AFTER_CRASH),
+                                error=unsupported("unknown on_crash action: {value}"))
     on_lockfailure: str | None = text("on_lockfailure", words("default", "poweroff", "restart", "pause", "ignore"),
                                       error=unsupported("unknown on_lockfailure action: {value}"))
     suspend_to_mem: bool | None = attr("pm/suspend-to-mem/@enabled", YESNO)
@@ -199,9 +217,9 @@ class Domain(Element):
     seclabels: list[Seclabel] = subs("seclabel", Seclabel)
     keywrap: list[KeywrapCipher] = subs("keywrap/cipher", KeywrapCipher)
     launch_security: LaunchSecurity | None = sub("launchSecurity", LaunchSecurity)
-    qemu_commandline: QemuCommandline | None = qemu_element("commandline", QemuCommandline)
-    qemu_capabilities: QemuCapabilityChanges | None = qemu_element("capabilities", QemuCapabilityChanges)
-    qemu_override: QemuOverride | None = qemu_element("override", QemuOverride)
+    qemu_commandline: QemuCommandline | None = commandline()
+    qemu_capabilities: QemuCapabilityChanges | None = capability_changes()
+    qemu_override: QemuOverride | None = override()
     qemu_deprecation: str | None = attr("qemu:deprecation/@behavior")
 
     @property

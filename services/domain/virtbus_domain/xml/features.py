@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from lxml import etree
 
-from virtbus_domain.xml.finished import Required, pretty_size
+from virtbus_domain.xml.finished import Required, pretty_size, refuse
 from virtbus_domain.xml.platform_values import ANY_BASE, unsupported
+from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, flag, size, sub
-from virtbus_shared.service.xml_lines import PLANS, Element, Refused
+from virtbus_shared.service.xml_lines import PLANS, Element
 from virtbus_shared.service.xml_values import ONOFF, words
 
 
@@ -200,4 +201,4 @@ def finish_features(features: Features, element: etree._Element) -> None:
     for path, detail in _UNKNOWN.items():
         for child in element.iterfind("*" if path == "." else f"{path}/*"):
             if child.tag not in _KNOWN[path]:
-                raise Refused(unsupported(detail.replace("{name}", str(child.tag))), child, general=False)
+                refuse(child, *unsupported(detail.replace("{name}", str(child.tag))), c.VIR_FROM_DOMAIN)

@@ -12,8 +12,9 @@ from typing import NamedTuple, NoReturn, TypeVar, cast
 from lxml import etree
 
 from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import block
-from virtbus_shared.service.xml_lines import Element, Output, Refused
+from virtbus_shared.service.xml_lines import Element, Output
 from virtbus_shared.service.xml_read import read_model
 from virtbus_shared.service.xml_values import Refusal, read_size, unit_bytes
 from virtbus_shared.service.xml_write import write_model
@@ -22,20 +23,20 @@ M = TypeVar("M", bound=Element)
 
 
 class Required(NamedTuple):
-    """An attribute ("numa/cell/@memory") without which its element is refused: as usual, or with an error of its own,
-    which has the document's error domain or (``general``) that of XML."""
+    """An attribute ("numa/cell/@memory") without which its element is refused: as usual, or with its own error."""
 
     path: str
     error: Refusal | None = None
-    general: bool = False
+    domain: int = c.VIR_FROM_DOMAIN
 
     def check(self, root: etree._Element) -> None:
         """Refuse the first element below ``root`` that lacks it."""
         path, _, name = self.path.rpartition("/@")
         for element in root.iterfind(path):
             if element.get(name) is None:
-                usual = (c.VIR_ERR_XML_ERROR, f"Missing required attribute '{name}' in element '{element.tag}'")
-                raise Refused(self.error or usual, element, general=self.general or self.error is None)
+                tag = str(element.tag).rpartition("}")[2]
+                usual = (c.VIR_ERR_XML_ERROR, f"Missing required attribute '{name}' in element '{tag}'")
+                refuse(element, *(self.error or usual), self.domain if self.error else c.VIR_FROM_XML)
 
 
 def finished(tag: str, model: type[M], finish: Callable[[M, etree._Element], None], *, level: int = 1,
@@ -88,7 +89,8 @@ def pretty_size(tag: str, unit: str, place: str, *, level: int) -> int | None:
         try:
             return read_size(content, element.get("unit") or unit, "bytes") if content else None
         except ValueError:
-            refuse(element, f"Invalid value '{content}' for element or attribute '{place}'")
+            refuse(element, c.VIR_ERR_XML_ERROR, f"Invalid value '{content}' for element or attribute '{place}'",
+                   c.VIR_FROM_XML)
 
     def write(amount: int | None) -> str:
         number, named = pretty(amount or 0)
@@ -97,6 +99,6 @@ def pretty_size(tag: str, unit: str, place: str, *, level: int) -> int | None:
     return block(tag, read, write)
 
 
-def refuse(element: etree._Element, detail: str) -> NoReturn:
-    """libvirt's usual refusal of what an element holds."""
-    raise Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True) from None
+def refuse(element: etree._Element, code: int, detail: str, domain: int) -> NoReturn:
+    """Refuse an element, by its path, with an error of any domain."""
+    raise LibvirtError(code, f"{detail} (at {element.getroottree().getpath(element)})", domain=domain) from None

@@ -6,6 +6,7 @@ from lxml import etree
 
 from virtbus_domain.xml.finished import Required, rescale
 from virtbus_domain.xml.platform_values import CPUSET, blank, scaled, unsupported, xml_error
+from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, fixed, flag, size, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import ONOFF, UINT, ULONG, words
@@ -71,7 +72,7 @@ class MemoryBacking(Element):
 
 
 REQUIRED_OF_BACKING = (Required("hugepages/page/@size", xml_error("missing element or attribute './@size'"),
-                                general=True),)
+                                c.VIR_FROM_XML),)
 
 
 def finish_memory_backing(backing: MemoryBacking, element: etree._Element) -> None:

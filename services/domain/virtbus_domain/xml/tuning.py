@@ -16,18 +16,36 @@ from virtbus_domain.xml.platform_values import (
     unsupported,
     xml_error,
 )
-from virtbus_domain.xml.values import NON_NEGATIVE
+from virtbus_domain.xml.values import NON_NEGATIVE, UINT_OR_ZERO
 from virtbus_shared import constants as c
-from virtbus_shared.service.xml import attr, element, fixed, subs, text
+from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.xml import attr, element, fixed, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import INT, ORDER, UINT, ULONG, YESNO, Refusal, words
+from virtbus_shared.service.xml_values import INT, ORDER, UINT, ULONG, YESNO, Kind, Refusal, words
 
 SCHEDULERS = ("batch", "idle", "fifo", "rr")
 _BAD_MONITOR = xml_error("Invalid monitor attribute 'vcpus' value '{value}'")
 
 
+_PERIOD = (1000, 1000000)
+_QUOTA = (1000, 17592186044415)
+
+
 def _bad_cputune(what: str) -> Refusal:
     return xml_error(f"can't parse cputune {what} value")
+
+
+def _within(kind: Kind[int], name: str, bounds: tuple[int, int], *, keep_zero: bool = False) -> Kind[int | None]:
+    """A number within bounds; zero means none, and anything negative no limit."""
+    def read(text: str) -> int | None:
+        assert kind.read
+        amount = kind.read(text)
+        if amount > 0 and not bounds[0] <= amount <= bounds[1]:
+            detail = f"Value of cputune '{name}' must be in range [{bounds[0]}, {bounds[1]}]"
+            raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, detail, domain=c.VIR_FROM_DOMAIN)
+        return amount if keep_zero else amount or None
+
+    return Kind(read, str)
 
 
 def _bad_limit(what: str) -> Refusal:
@@ -41,7 +59,7 @@ class Vcpu(Element):
     id: int | None = attr("@id", UINT)
     enabled: bool | None = attr("@enabled", YESNO)
     hotpluggable: bool | None = attr("@hotpluggable", YESNO)
-    order: int | None = attr("@order", UINT)
+    order: int | None = attr("@order", UINT_OR_ZERO)
 
 
 @element
@@ -106,7 +124,7 @@ class CacheShare(Element):
     level: int | None = attr("@level", UINT)
     type: str | None = attr("@type", words("both", "code", "data"))
     size: int | None = attr("@size", scaled("./@size"))
-    unit: str = fixed("@unit", "bytes")
+    unit: str = fixed("@unit", "KiB")
 
 
 @element
@@ -154,19 +172,28 @@ class MemoryTune(Element):
 class Cputune(Element):
     """Processor time: weights, and in each ``period`` of microseconds a ``quota`` of them (negative: no limit)."""
 
-    shares: int | None = text("shares", ULONG, error=_bad_cputune("shares"))
-    period: int | None = text("period", ULONG, error=_bad_cputune("period"))
-    quota: int | None = text("quota", LONG, error=_bad_cputune("quota"))
-    global_period: int | None = text("global_period", ULONG, error=_bad_cputune("global period"))
-    global_quota: int | None = text("global_quota", LONG, error=_bad_cputune("global quota"))
-    emulator_period: int | None = text("emulator_period", ULONG, error=_bad_cputune("emulator period"))
-    emulator_quota: int | None = text("emulator_quota", LONG, error=_bad_cputune("emulator quota"))
-    iothread_period: int | None = text("iothread_period", ULONG, error=_bad_cputune("iothread period"))
-    iothread_quota: int | None = text("iothread_quota", LONG, error=_bad_cputune("iothread quota"))
+    shares: int | None = text("shares", _within(ULONG, "shares", (2, 262144), keep_zero=True),
+                              error=_bad_cputune("shares"))
+    period: int | None = text("period", _within(ULONG, "period", _PERIOD),
+                              error=_bad_cputune("period"))
+    quota: int | None = text("quota", _within(LONG, "quota", _QUOTA),
+                             error=_bad_cputune("quota"))
+    global_period: int | None = text("global_period", _within(ULONG, "global_period", _PERIOD),
+                                     error=_bad_cputune("global period"))
+    global_quota: int | None = text("global_quota", _within(LONG, "global_quota", _QUOTA),
+                                    error=_bad_cputune("global quota"))
+    emulator_period: int | None = text("emulator_period", _within(ULONG, "emulator_period", _PERIOD),
+                                       error=_bad_cputune("emulator period"))
+    emulator_quota: int | None = text("emulator_quota", _within(LONG, "emulator_quota", _QUOTA),
+                                      error=_bad_cputune("emulator quota"))
+    iothread_period: int | None = text("iothread_period", _within(ULONG, "iothread_period", _PERIOD),
+                                       error=_bad_cputune("iothread period"))
+    iothread_quota: int | None = text("iothread_quota", _within(LONG, "iothread_quota", _QUOTA),
+                                      error=_bad_cputune("iothread quota"))
     vcpupins: list[VcpuPin] = subs("vcpupin", VcpuPin)
     emulatorpin: str | None = attr("emulatorpin/@cpuset", CPUSET)
     iothreadpins: list[IoThreadPin] = subs("iothreadpin", IoThreadPin)
-    emulatorscheds: list[EmulatorSched] = subs("emulatorsched", EmulatorSched)
+    emulatorsched: EmulatorSched | None = sub("emulatorsched", EmulatorSched)
     vcpuscheds: list[VcpuSched] = subs("vcpusched", VcpuSched)
     iothreadscheds: list[IoThreadSched] = subs("iothreadsched", IoThreadSched)
     cachetunes: list[CacheTune] = subs("cachetune", CacheTune)
@@ -187,7 +214,7 @@ REQUIRED_OF_CPUTUNE = (
     Required("vcpusched/@scheduler"), _no_set("iothreadsched", "iothreads"), Required("iothreadsched/@scheduler"),
     Required("cachetune/@vcpus", xml_error("Missing cachetune attribute 'vcpus'")), Required("cachetune/cache/@id"),
     Required("cachetune/cache/@level"), Required("cachetune/cache/@type"),
-    Required("cachetune/cache/@size", xml_error("missing element or attribute './@size'"), general=True),
+    Required("cachetune/cache/@size", xml_error("missing element or attribute './@size'"), domain=c.VIR_FROM_XML),
     Required("cachetune/monitor/@level"),
     Required("cachetune/monitor/@vcpus", xml_error("Missing monitor attribute 'vcpus'")),
     Required("memorytune/@vcpus", xml_error("Missing memorytune attribute 'vcpus'")), Required("memorytune/node/@id"),
