@@ -12,18 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from virtbus_domain.normalise import (
+    addresses,
     chardevs,
     checks,
     controllers,
     disks,
     display,
     drive,
+    foreign,
     identity,
     implicit,
     interfaces,
     pci,
     platform,
     resources,
+    slots,
     usb,
     virtio_serial,
 )
@@ -36,25 +39,28 @@ __all__ = ["PASSES", "Context", "drop_runtime", "normalise"]
 Pass = Callable[[Domain, Context], None]
 
 PASSES: tuple[Pass, ...] = (
-    identity.check_identity, implicit.give_devices, forget_runtime, implicit.drop_foreign, identity.give_uuid,
+    identity.check_identity, implicit.give_devices, forget_runtime, foreign.drop_foreign, addresses.complete_addresses,
+    identity.complete_sysinfo, identity.give_uuid,
     # the machine
     platform.complete_os, platform.complete_firmware, platform.complete_features, platform.complete_cpu,
-    platform.complete_clock, platform.complete_lifecycle, platform.drop_qemu_namespace,
+    platform.complete_clock, platform.complete_lifecycle, platform.complete_seclabels, platform.drop_qemu_namespace,
     resources.complete_vcpus, resources.complete_numa_cells, resources.complete_memory,
-    resources.complete_iothreads, resources.complete_numatune,
+    resources.complete_iothreads, resources.complete_numatune, resources.complete_cputune,
+    resources.complete_blkiotune,
     # devices that come with it
-    controllers.number_controllers, controllers.add_machine_controllers, display.add_audio, implicit.add_memballoon,
+    controllers.number_controllers, usb.complete_usb_controllers, drive.add_host_controllers,
+    controllers.add_machine_controllers, display.add_audio, implicit.add_memballoon,
     # each device
     disks.sort_disks, disks.complete_disks, interfaces.complete_interfaces, interfaces.name_test_interfaces,
     chardevs.complete_chardevs, display.complete_graphics, display.complete_inputs, implicit.complete_filesystems,
     implicit.complete_hostdevs, implicit.complete_rngs, implicit.complete_tpms, implicit.complete_watchdogs,
     implicit.complete_panics, display.add_video,
     # what devices need of each other
-    platform.complete_boot_order, drive.assign_drives, controllers.add_device_controllers,
+    platform.complete_boot_order, drive.assign_drives, slots.assign_ccid, controllers.add_device_controllers,
     # addresses
-    virtio_serial.assign_virtio_serial, usb.assign_usb, pci.assign_pci,
+    virtio_serial.assign_virtio_serial, usb.assign_usb, pci.assign_pci, slots.assign_memory_slots,
     # what must not be
-    disks.check_disks, platform.check_topology, resources.check_memory_slots, checks.check_devices,
+    disks.check_disks, drive.check_drives, platform.check_topology, resources.check_memory_slots, checks.check_devices,
 )
 
 

@@ -67,13 +67,17 @@ def _mirror_console(devices: Devices) -> None:
         serial = copy.deepcopy(first)
         serial.target = ChardevTarget(port=0)
         devices.serials.append(serial)
-    if not devices.serials:
+    if not devices.serials or not _speaks_to_consoles(devices.serials[0]):
         return
     source = devices.serials[0]
     mirror = copy.copy(source)
     mirror.target = ChardevTarget(type="serial", port=source.target.port if source.target else 0)
     mirror.address = None
     devices.consoles[:1] = [mirror]
+
+
+def _speaks_to_consoles(serial: Chardev) -> bool:
+    return serial.target is None or serial.target.type in (None, "isa-serial")
 
 
 def _number_ports(group: list[Chardev]) -> None:

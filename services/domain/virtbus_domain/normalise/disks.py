@@ -7,6 +7,7 @@ import re
 from virtbus_domain.normalise.context import Context, qemu_unsupported, xml_error
 from virtbus_domain.xml.disk import Disk, DiskDriver
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -63,18 +64,35 @@ def complete_disks(domain: Domain, context: Context) -> None:
             disk.target_bus = _BUS_OF_PREFIX[found[1]] if found else "fdc" if disk.device == "floppy" else "ide"
         if disk.driver and disk.driver == DiskDriver():
             disk.driver = None
+        if disk.readonly and disk.snapshot == "no":
+            disk.snapshot = None  # what a read-only disk does anyway
+        if disk.source is not None:
+            _complete_source(disk.source)
         if context.qemu:
             _choose_format(disk)
 
 
+def _complete_source(source: DiskSource) -> None:
+    """Ports that servers listen on unless said otherwise; QEMU is who decrypts."""
+    port = _PORTS.get(source.protocol or "")
+    for host in source.hosts:
+        if host.port is None and port is not None and host.transport in (None, "tcp"):
+            host.port = port
+    if source.encryption is not None and source.encryption.engine is None:
+        source.encryption.engine = "qemu"
+
+
+_PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "tftp": 69, "iscsi": 3260, "nbd": 10809, "ssh": 22,
+          "gluster": 24007, "sheepdog": 7000}
+
+
 def _choose_format(disk: Disk) -> None:
     """Never guess a format from content that a guest can write: without a word of the user it is raw."""
-    if disk.type == "volume":
-        return
     if disk.driver is None:
         disk.driver = DiskDriver()
     disk.driver.name = disk.driver.name or "qemu"
-    disk.driver.type = disk.driver.type or "raw"
+    if disk.type != "volume":
+        disk.driver.type = disk.driver.type or "raw"
 
 
 def check_disks(domain: Domain, context: Context) -> None:

@@ -14,26 +14,47 @@ _QXL_MEMORY = {"ram": 65536, "vram": 65536, "vgamem": 16384}  # KiB
 
 
 def complete_graphics(domain: Domain, context: Context) -> None:
-    """Ports and where servers listen; the attribute ``listen`` and the first listen element say the same."""
+    """Where servers listen, and their ports."""
     del context
     assert domain.devices
     for graphics in domain.devices.graphics:
-        if graphics.type == "vnc":
-            _complete_vnc_port(graphics)
-        elif graphics.type == "spice":
-            _complete_spice_ports(graphics)
         if graphics.type in ("vnc", "spice", "rdp"):
             _complete_listen(graphics)
+            if graphics.type == "vnc":
+                _complete_vnc_port(graphics)
+            elif graphics.type == "spice":
+                _complete_spice_ports(graphics)
+
+
+def _complete_listen(graphics: Graphics) -> None:
+    """A server has a listen element; the attribute of the same name only repeats the first one's address."""
+    if not graphics.listens:
+        silent = graphics.type == "spice" and not graphics.autoport and not graphics.port and not graphics.tls_port
+        if graphics.socket:
+            first = Listen(type="socket", socket=graphics.socket)
+        elif silent:
+            first = Listen(type="none")
+        else:
+            first = Listen(type="address", address=graphics.listen)
+        graphics.listens = [first]
+    first = graphics.listens[0]
+    graphics.listen = first.address if first.type == "address" else None
+    graphics.socket = first.socket if first.type == "socket" and graphics.type == "vnc" else None
 
 
 def _complete_vnc_port(graphics: Graphics) -> None:
-    if graphics.port in (None, -1) or graphics.autoport:
+    if graphics.listens[0].type not in ("address", "network"):
+        graphics.port = graphics.autoport = None
+    elif graphics.port in (None, 0, -1) or graphics.autoport:
         graphics.port, graphics.autoport = -1, True
     else:
         graphics.autoport = False
 
 
 def _complete_spice_ports(graphics: Graphics) -> None:
+    if graphics.listens[0].type not in ("address", "network"):
+        graphics.port = graphics.tls_port = graphics.autoport = None
+        return
     if graphics.port == -1 and graphics.tls_port == -1:
         graphics.autoport = True
     if graphics.port in (-1, 0):
@@ -42,18 +63,8 @@ def _complete_spice_ports(graphics: Graphics) -> None:
         graphics.tls_port = None
     if graphics.autoport:
         graphics.port = graphics.tls_port = None
-
-
-def _complete_listen(graphics: Graphics) -> None:
-    if graphics.socket:
-        graphics.listens = graphics.listens or [Listen(type="socket", socket=graphics.socket)]
-    elif not graphics.listens:
-        silent = graphics.type == "spice" and not graphics.autoport and graphics.port is None \
-            and graphics.tls_port is None
-        graphics.listens = [Listen(type="none") if silent else Listen(type="address", address=graphics.listen)]
-    first = graphics.listens[0]
-    if first.type == "address":
-        graphics.listen = first.address
+    elif graphics.autoport is None:
+        graphics.autoport = False
 
 
 def add_video(domain: Domain, context: Context) -> None:
@@ -72,7 +83,10 @@ def add_video(domain: Domain, context: Context) -> None:
                 setattr(video, name, getattr(video, name) or amount)
         if video.model != "none":
             video.heads = video.heads or 1
-        if number == 0 and not any(other.primary for other in devices.videos):
+        for name in ("ram", "vram", "vgamem"):
+            if getattr(video, name):
+                setattr(video, name, 1 << (getattr(video, name) - 1).bit_length())
+        if number == 0 and video.model != "none" and not any(other.primary for other in devices.videos):
             video.primary = True
 
 
@@ -82,7 +96,7 @@ def complete_inputs(domain: Domain, context: Context) -> None:
     assert domain.os
     devices = domain.devices
     for device in devices.inputs:
-        if device.bus is None:
+        if device.bus is None and device.type != "evdev":
             device.bus = "usb" if device.type in ("tablet", "passthrough") else "ps2"
     x86 = domain.os.arch in ("x86_64", "i686")
     if domain.os.type == "hvm" and x86 and (context.qemu or devices.graphics):

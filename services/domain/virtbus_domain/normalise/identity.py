@@ -6,6 +6,13 @@ import uuid
 
 from virtbus_domain.normalise.context import Context, xml_error
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.sysinfo import (
+    BASE_BOARD_ENTRIES,
+    BIOS_ENTRIES,
+    CHASSIS_ENTRIES,
+    SYSTEM_ENTRIES,
+    SysinfoEntry,
+)
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -25,10 +32,34 @@ def check_identity(domain: Domain, context: Context) -> None:
         raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "missing domain type attribute", domain=c.VIR_FROM_DOMAIN)
 
 
+_TABLES = {"bios": BIOS_ENTRIES, "system": SYSTEM_ENTRIES, "chassis": CHASSIS_ENTRIES}
+
+
+def complete_sysinfo(domain: Domain, context: Context) -> None:
+    """The entries that a table has a place for, in its order; empty ones, empty boards and empty tables vanish."""
+    del context
+    for info in domain.sysinfos:
+        if info.type != "smbios":
+            continue
+        for name, known in _TABLES.items():
+            setattr(info, name, _ordered(getattr(info, name), known))
+        for board in info.base_boards:
+            board.entries = _ordered(board.entries, BASE_BOARD_ENTRIES)
+        info.base_boards = [board for board in info.base_boards if board.entries]
+        for entry in info.system:
+            if entry.name == "uuid":
+                entry.value = (entry.value or "").lower()
+
+
+def _ordered(entries: list[SysinfoEntry], known: tuple[str, ...]) -> list[SysinfoEntry]:
+    by_name = {entry.name: entry for entry in reversed(entries) if entry.value}
+    return [by_name[name] for name in known if name in by_name]
+
+
 def give_uuid(domain: Domain, context: Context) -> None:
     """A domain without a UUID takes that of its system table, or gets a new one; the two agree."""
-    system = next((entry.value for info in domain.sysinfos if info.type == "smbios" and info.system
-                   for entry in info.system if entry.name == "uuid"), None) if domain.sysinfos else None
+    system = next((entry.value for info in domain.sysinfos if info.type == "smbios"
+                   for entry in info.system if entry.name == "uuid"), None)
     if system is not None:
         try:
             given = str(uuid.UUID(system.strip()))

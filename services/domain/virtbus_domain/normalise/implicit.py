@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from virtbus_domain.normalise.context import Context, unsupported
-from virtbus_domain.xml import kinds
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.memballoon import Memballoon
 from virtbus_domain.xml.rng import RandomBackend
@@ -14,29 +13,6 @@ def give_devices(domain: Domain, context: Context) -> None:
     del context
     if domain.devices is None:
         domain.devices = Devices()
-
-
-def drop_foreign(domain: Domain, context: Context) -> None:
-    """What a device of another type would have a use for is not kept."""
-    del context
-    assert domain.devices
-    devices = domain.devices
-    for interface in devices.interfaces:
-        kinds.drop_from_interface(interface)
-    for element, group in (("serial", devices.serials), ("parallel", devices.parallels),
-                           ("console", devices.consoles), ("channel", devices.channels)):
-        for chardev in group:
-            kinds.drop_from_chardev(chardev, element)
-    for graphics in devices.graphics:
-        kinds.drop_from_graphics(graphics)
-    for video in devices.videos:
-        kinds.drop_from_video(video)
-    for device in devices.inputs:
-        kinds.drop_from_input(device)
-    for sound in devices.sounds:
-        kinds.drop_from_sound(sound)
-    for audio in devices.audios:
-        kinds.drop_from_audio(audio)
 
 
 def add_memballoon(domain: Domain, context: Context) -> None:
@@ -68,7 +44,7 @@ def complete_tpms(domain: Domain, context: Context) -> None:
         if tpm.model is None and context.qemu:
             tpm.model = "tpm-tis"
         if tpm.backend and tpm.backend.type == "emulator" and tpm.backend.version is None and context.qemu:
-            tpm.backend.version = "1.2"
+            tpm.backend.version = "2.0" if tpm.model == "tpm-crb" else "1.2"
 
 
 def complete_rngs(domain: Domain, context: Context) -> None:

@@ -3,7 +3,8 @@
 libvirt first tries out how many buses it takes to seat all devices, adds controllers for those that are missing, and
 then seats everything, controllers first. The trial is not the same as the result: it has new controllers last, keeps a
 slot free for a bridge to come (on a conventional machine) or a port for a device to come (on a PCI Express one that is
-new), and gives each part of a USB 2 controller a slot of its own. All of that shows in the result, and is done here.
+new), gives each part of a USB 2 controller a slot of its own, and seats a first display twice that is not in its usual
+place. All of that shows in the result, and so is done here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from virtbus_domain.normalise.pci_buses import (
 )
 from virtbus_domain.normalise.pci_chipset import claim_chipset, is_piix3_part, put
 from virtbus_domain.normalise.pci_kinds import given_kind, host_is_express, pci_kind
-from virtbus_domain.xml.address import CcwAddress, PciAddress, VirtioMmioAddress
+from virtbus_domain.xml.address import CcwAddress, HostPciAddress, PciAddress, VirtioMmioAddress
 from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.hostdev import Hostdev
@@ -102,7 +103,8 @@ class _Seating:
             ports = self._ports_in_want()
         self.buses.settle()
         for device, kind in (*self.early, *ports, *self.late):
-            self._seat(device, kind)
+            if wants_address(device):
+                self._seat(device, kind)
         for device in self.buses.first_of_many():
             address = cast(Any, device).address
             if address.multifunction is None:
@@ -143,7 +145,7 @@ class _Seating:
         devices = self.devices
         assigned = [interface for interface in devices.interfaces if interface.type == "hostdev"]
         self._want(devices.filesystems)
-        self._want([nic for nic in devices.interfaces if nic not in assigned] if assigned else devices.interfaces)
+        self._want(interface for interface in devices.interfaces if interface.type != "hostdev")
         self._want(devices.sounds)
         self._want_controllers()
         self._want_disks()
@@ -151,7 +153,7 @@ class _Seating:
         self._want((devices.memballoon,))
         self._want(devices.rngs)
         self._want(devices.watchdogs)
-        self._want(devices.videos[1:] if self.early else devices.videos)
+        self._want(devices.videos)
         self._want(devices.shmems)
         self._want(devices.inputs)
         self._want(devices.serials)
@@ -197,7 +199,7 @@ class _Seating:
                     host = hostdev.source.address
             elif type(hostdev) is Interface and hostdev.source:
                 host = hostdev.source.device_address
-                if type(host) is not PciAddress:
+                if not isinstance(host, PciAddress | HostPciAddress):
                     continue
             if kind == EXPRESS and host is not None and not host_is_express(host):
                 kind = CONVENTIONAL
@@ -256,7 +258,7 @@ class _Seating:
 
     @staticmethod
     def _try(trial: PciBuses, device: Any, kind: int) -> None:
-        function = _USB2.get(device.model, 0) if type(device) is Controller else 0
+        function = _USB2.get(device.model or "", 0) if type(device) is Controller else 0
         trial.take(trial.find(kind, function), None, kind)
 
     def _seat(self, device: Any, kind: int) -> None:

@@ -21,7 +21,8 @@ from virtbus_shared.errors import LibvirtError
 AUTOASSIGN, HOTPLUGGABLE, AGGREGATE, INTEGRATED = 1 << 0, 1 << 1, 1 << 2, 1 << 12
 # What it is plugged into.
 PCI_DEVICE, PCIE_DEVICE, ROOT_PORT, UPSTREAM_PORT, DOWNSTREAM_PORT = 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7
-DMI_TO_PCI_BRIDGE, PCI_EXPANDER, PCIE_EXPANDER, PCI_BRIDGE, PCIE_TO_PCI_BRIDGE = 1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 13
+DMI_TO_PCI_BRIDGE, PCI_EXPANDER, PCIE_EXPANDER, PCI_BRIDGE = 1 << 8, 1 << 9, 1 << 10, 1 << 11
+PCIE_TO_PCI_BRIDGE = 1 << 13
 
 CONVENTIONAL = PCI_DEVICE | AUTOASSIGN
 EXPRESS = PCIE_DEVICE | AUTOASSIGN
@@ -127,7 +128,7 @@ class PciBuses:
         return other
 
     def add(self, model: str, *, hotplug: bool = True) -> None:
-        """Add the next bus, that of a controller of this model, to which devices may or may not be added at run time."""
+        """Add the next bus, that of a controller of this model; ``hotplug`` is what its document says of that."""
         accepted, first, last, hotpluggable = _BUSES[model]
         self.models.append(model)
         self._accepted.append(accepted | HOTPLUGGABLE if hotplug and hotpluggable else accepted)

@@ -71,10 +71,9 @@ def _claim_piix3(devices: Devices, buses: PciBuses) -> Sequence[Video]:
         if controller.index != 0:
             continue
         if controller.type == "ide":
-            _integrate(controller, _PIIX3_IDE, "Primary IDE controller must have PCI address 0:0:1.1", buses, CONVENTIONAL)
+            _integrate(controller, _PIIX3_IDE, "Primary IDE controller", buses, CONVENTIONAL)
         elif _is_piix3_usb(controller):
-            _integrate(controller, _PIIX3_USB, "PIIX3 USB controller at index 0 must have PCI address 0:0:1.2", buses,
-                       CONVENTIONAL)
+            _integrate(controller, _PIIX3_USB, "PIIX3 USB controller at index 0", buses, CONVENTIONAL)
     if not buses.models:
         return ()
     buses.reserve(address_of(_PIIX3_ISA), None, CONVENTIONAL)
@@ -86,8 +85,7 @@ def _claim_ich9(devices: Devices, buses: PciBuses) -> Sequence[Video]:
     for controller in devices.controllers:
         if controller.type == "sata":
             if controller.index == 0:
-                _integrate(controller, _ICH9_SATA, "Primary SATA controller must have PCI address 0:0:1f.2", buses,
-                           PCIE_DEVICE)
+                _integrate(controller, _ICH9_SATA, "Primary SATA controller", buses, PCIE_DEVICE)
         elif controller.address is not None:
             continue
         elif controller.type == "usb" and controller.model == "ich9-uhci1":
@@ -116,13 +114,14 @@ def put(device: Any, place: int, buses: PciBuses, kind: int) -> PciAddress:
     return address
 
 
-def _integrate(controller: Controller, place: int, refusal: str, buses: PciBuses, kind: int) -> None:
+def _integrate(controller: Controller, place: int, name: str, buses: PciBuses, kind: int) -> None:
     """A part of the chipset is where it is; a document may say so, but nothing else."""
     address = controller.address
     if type(address) is not PciAddress or is_empty(address):
         address = controller.address = address_of(place)
     elif address.domain or place_of(address) != place:
-        raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, refusal, domain=c.VIR_FROM_QEMU)
+        detail = f"{name} must have PCI address 0:0:{place >> 3:x}.{place & 7}"
+        raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, detail, domain=c.VIR_FROM_QEMU)
     if buses.models and buses.holder(address) is not controller:
         buses.reserve(address, controller, kind)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from virtbus_domain.normalise.pci_buses import CONTROLLER_KINDS, CONVENTIONAL, EXPRESS, INTEGRATED, PCI_DEVICE
+from virtbus_domain.xml.address import HostPciAddress, PciAddress
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.crypto import Crypto
@@ -55,10 +56,11 @@ _VIDEOS = {"none": _ELSEWHERE, "ramfb": _ELSEWHERE, "virtio": _MODERN, "bochs": 
 _BALLOONS = _VIRTIO | {"none": _ELSEWHERE, "xen": _ELSEWHERE}
 
 
-def host_is_express(device: str) -> bool:
-    """Whether a PCI device of the host ("0000:06:00.0") is an express one; one that is not there probably will be."""
+def host_is_express(address: HostPciAddress | PciAddress, sysfs: Path = _SYSFS) -> bool:
+    """Whether a PCI device of the host is an express one; one that is not there probably will be."""
+    name = f"{address.domain or 0:04x}:{address.bus or 0:02x}:{address.slot or 0:02x}.{address.function or 0:x}"
     try:
-        config = (_SYSFS / device / "config").read_bytes()
+        config = (sysfs / name / "config").read_bytes()
     except OSError:
         return True
     # The list of capabilities begins at 0x34 if the status register says that there is one.

@@ -45,8 +45,21 @@ def complete_features(domain: Domain, context: Context) -> None:
     del context
     if domain.features == Features():
         domain.features = None
-    if domain.features and domain.features.hyperv and domain.features.hyperv.mode is None:
-        domain.features.hyperv.mode = "custom"
+    features = domain.features
+    if features and features.hyperv:
+        features.hyperv.mode = features.hyperv.mode or "custom"
+        if not features.hyperv.vendor_id:
+            features.hyperv.vendor_id_value = None
+    if features and features.smm and features.smm.state is None:
+        features.smm.state = True
+
+
+def complete_seclabels(domain: Domain, context: Context) -> None:
+    """Where nothing is labelled, nothing is relabelled."""
+    del context
+    for label in domain.seclabels:
+        if label.type == "none":
+            label.relabel = False
 
 
 def complete_cpu(domain: Domain, context: Context) -> None:
@@ -56,6 +69,8 @@ def complete_cpu(domain: Domain, context: Context) -> None:
         if not context.qemu:
             return
         cpu = domain.cpu = Cpu()
+    if cpu.model is not None and not cpu.model.name:
+        cpu.model = None
     if cpu.topology and cpu.topology.dies is None:
         cpu.topology.dies = 1
     for feature in cpu.features:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from virtbus_domain.normalise.context import Context, qemu_unsupported, unsupported, xml_error
+from virtbus_domain.xml.bitmap import canonical, numbers
+from virtbus_domain.xml.cpu import NumaCell
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.tuning import IoThread
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -15,6 +18,16 @@ def complete_numa_cells(domain: Domain, context: Context) -> None:
         for number, cell in enumerate(domain.cpu.numa):
             if cell.id is None:
                 cell.id = number
+        _assign_rest(domain, domain.cpu.numa)
+
+
+def _assign_rest(domain: Domain, cells: list[NumaCell]) -> None:
+    """CPUs that no cell names belong to the first."""
+    named = {number for cell in cells for number in numbers(cell.cpus or "")}
+    rest = set(range(domain.vcpu or 1)) - named
+    first = cells[0]
+    if rest:
+        first.cpus = canonical(",".join(map(str, {*numbers(first.cpus or ""), *rest})))
 
 
 def complete_memory(domain: Domain, context: Context) -> None:
@@ -60,11 +73,38 @@ def complete_vcpus(domain: Domain, context: Context) -> None:
 
 
 def complete_iothreads(domain: Domain, context: Context) -> None:
-    """As many threads as were counted or listed; numbers that nobody chose are not written down."""
+    """As many threads as were counted or listed; numbers that nobody chose are written down beside chosen ones only."""
     del context
     listed = domain.iothreadids
-    if listed and len(listed) > (domain.iothreads or 0):
-        domain.iothreads = len(listed)
+    if not listed:
+        return
+    domain.iothreads = max(domain.iothreads or 0, len(listed))
+    known = {thread.id for thread in listed}
+    free = (number for number in range(1, 2**31) if number not in known)
+    listed += [IoThread(id=next(free)) for _ in range(domain.iothreads - len(listed))]
+
+
+def complete_cputune(domain: Domain, context: Context) -> None:
+    """Pins in the order of the CPUs."""
+    del context
+    if domain.cputune:
+        domain.cputune.vcpupins.sort(key=lambda pin: pin.vcpu or 0)
+        domain.cputune.iothreadpins.sort(key=lambda pin: pin.iothread or 0)
+
+
+def complete_blkiotune(domain: Domain, context: Context) -> None:
+    """A device without limits is none; nothing at all is no tuning."""
+    del context
+    tune = domain.blkiotune
+    if tune is None:
+        return
+    tune.devices = [device for device in tune.devices
+                    if any(getattr(device, name) for name in _BLKIO_LIMITS)]
+    if tune.weight is None and not tune.devices:
+        domain.blkiotune = None
+
+
+_BLKIO_LIMITS = ("weight", "read_iops_sec", "write_iops_sec", "read_bytes_sec", "write_bytes_sec")
 
 
 def complete_numatune(domain: Domain, context: Context) -> None:

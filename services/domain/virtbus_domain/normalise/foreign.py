@@ -1,0 +1,35 @@
+"""What a device of one type has no use for is not kept: one element serves many types, and libvirt reads of it only
+what its type gives a meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from virtbus_domain.normalise.context import Context
+from virtbus_domain.xml import kinds, storage_kinds
+from virtbus_domain.xml.domain import Domain
+
+_DROP: dict[str, Callable[[Any], None]] = {
+    "disks": storage_kinds.drop_from_disk, "controllers": storage_kinds.drop_from_controller,
+    "filesystems": storage_kinds.drop_from_filesystem, "interfaces": kinds.drop_from_interface,
+    "smartcards": storage_kinds.drop_from_smartcard,
+    "serials": lambda chardev: kinds.drop_from_chardev(chardev, "serial"),
+    "parallels": lambda chardev: kinds.drop_from_chardev(chardev, "parallel"),
+    "consoles": lambda chardev: kinds.drop_from_chardev(chardev, "console"),
+    "channels": lambda chardev: kinds.drop_from_chardev(chardev, "channel"),
+    "inputs": kinds.drop_from_input, "tpms": storage_kinds.drop_from_tpm, "graphics": kinds.drop_from_graphics,
+    "sounds": kinds.drop_from_sound, "audios": kinds.drop_from_audio, "videos": kinds.drop_from_video,
+    "hostdevs": storage_kinds.drop_from_hostdev, "redirdevs": storage_kinds.drop_from_redirdev,
+    "rngs": storage_kinds.drop_from_rng, "shmems": storage_kinds.settle_shmem,
+    "memories": storage_kinds.drop_from_memory,
+}
+
+
+def drop_foreign(domain: Domain, context: Context) -> None:
+    """Drop what the type of each device leaves without a meaning."""
+    del context
+    for family, drop in _DROP.items():
+        for device in getattr(domain.devices, family):
+            drop(device)
