@@ -103,12 +103,15 @@ def nested(path: str) -> Any:
 
 
 def choice(path: str, by: str | Callable[[etree._Element], str | None], cases: Mapping[str, type[M]], *,
-           default: type[M] | None = None, error: AnyRefusal | None = None) -> M | None:
+           default: type[M] | None = None, error: AnyRefusal | None = None,
+           required: AnyRefusal | bool = True) -> M | None:
     """A child element whose attribute ``by`` picks its model; ``default`` serves when the attribute is absent.
 
-    Where what picks it stands elsewhere, ``by`` is a function that finds it.
+    Where what picks it stands elsewhere, ``by`` is a function that finds it. ``required`` is libvirt's refusal of an
+    element that has neither.
     """
-    return cast(M | None, _declare(Line("sub", path, model=default or Element, by=by, cases=cases, error=error)))
+    return cast(M | None, _declare(Line("sub", path, model=default or Element, by=by, cases=cases, error=error,
+                                        required=required)))
 
 
 def subs(path: str, model: type[M], *, live: Live = False, secret: bool = False) -> list[M]:

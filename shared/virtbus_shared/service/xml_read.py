@@ -257,7 +257,7 @@ def _read_sub(line: Line, scope: Namespaces) -> Reader:
         chosen = element.get(by) if isinstance(by, str) else by(element)
         if chosen is None:
             if default is Element:
-                raise _missing(element, name)
+                raise _missing(element, name, None if isinstance(line.required, bool) else line.required)
             return read_model(default, element)
         if chosen not in cases:
             _refuse_attribute(line, element, name, chosen, "")

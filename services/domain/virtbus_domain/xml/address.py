@@ -35,8 +35,7 @@ def _read_usb_port(text: str) -> str | None:
     """Up to four numbers joined by dots; a zero ends the path, as there is no such port."""
     ports = [int(port) for port in text.split(".")] if _USB_PORT.fullmatch(text) else []
     if not ports or max(ports) >= 2**32:
-        raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "Cannot parse <address> 'port' attribute",
-                           domain=c.VIR_FROM_DEVICE)
+        raise ValueError
     path = ports[:ports.index(0)] if 0 in ports else ports
     return ".".join(map(str, path)) or None
 
@@ -116,7 +115,8 @@ class UsbAddress(Element):
 
     type: str = fixed("@type", "usb")
     bus: int | None = attr("@bus", UINT)
-    port: str | None = attr("@port", Kind(_read_usb_port))
+    port: str | None = attr("@port", Kind(_read_usb_port), error=(
+        c.VIR_ERR_INTERNAL_ERROR, "Cannot parse <address> 'port' attribute", c.VIR_FROM_DEVICE))
 
 
 @element
@@ -151,7 +151,7 @@ class DimmAddress(Element):
     """A memory slot, and the guest physical address of what is plugged there."""
 
     type: str = fixed("@type", "dimm")
-    slot: int | None = attr("@slot", UINT)
+    slot: int | None = attr("@slot", UINT, required=True)
     base: int | None = attr("@base", _base16(1))
 
 
@@ -185,7 +185,9 @@ ADDRESSES: dict[str, type[Element]] = {
 
 def address() -> Element | None:
     """The line of a device's address: one of the models above, picked by its type."""
-    return choice("address", "type", ADDRESSES, error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown address type '{value}'"))
+    return choice("address", "type", ADDRESSES,
+                  error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown address type '{value}'"),
+                  required=(c.VIR_ERR_INTERNAL_ERROR, "No type specified for device address"))
 
 
 def alias() -> str | None:
@@ -200,7 +202,7 @@ def acpi_index() -> int | None:
 
 def boot_order() -> int | None:
     """The line of a device's turn when the guest boots, from 1."""
-    return attr("boot/@order", ORDER)
+    return attr("boot/@order", ORDER, required=True)
 
 
 def boot_loadparm() -> str | None:

@@ -7,7 +7,7 @@ import re
 from virtbus_domain.xml.address import acpi_index, address, alias, boot_loadparm, boot_order
 from virtbus_domain.xml.lenient import unless
 from virtbus_domain.xml.storage_source import FORMATS, TYPES, DiskSource, Encryption, StorageAuth
-from virtbus_domain.xml.values import OWN_NUMBER, UINT_OR_ZERO, ULONG_OR_ZERO, VIRTIO_MODELS, refusing, synonyms
+from virtbus_domain.xml.values import OWN_NUMBER, UINT_OR_ZERO, ULONG_OR_ZERO, VIRTIO_MODELS, synonyms
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, element, flag, nested, size, sub, text
@@ -50,9 +50,6 @@ def _read_wwn(name: str) -> str:
     if not _WWN.fullmatch(name):
         raise ValueError
     return name
-
-
-_WWN_KIND = refusing(Kind(_read_wwn), c.VIR_ERR_INTERNAL_ERROR, "Malformed wwn: {value}", c.VIR_FROM_NONE)
 
 
 @element
@@ -192,7 +189,8 @@ class Disk(Element):
     shareable: bool = flag("shareable")
     transient: Transient | None = sub("transient", Transient)
     serial: str | None = text("serial")
-    wwn: str | None = text("wwn", _WWN_KIND)
+    wwn: str | None = text("wwn", Kind(_read_wwn),
+                           error=(c.VIR_ERR_INTERNAL_ERROR, "Malformed wwn: {value}", c.VIR_FROM_NONE))
     vendor: str | None = text("vendor", _label("vendor"))
     product: str | None = text("product", _label("product"))
     encryption: Encryption | None = sub("encryption", Encryption)

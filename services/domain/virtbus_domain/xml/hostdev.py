@@ -65,25 +65,26 @@ _ANY_BASE: Kind[int] = Kind(hexa(1).read, str)
 class HostUsbAddress(Element):
     """A USB device by the numbers of its bus and of itself, which change when it is plugged in again."""
 
-    bus: int | None = attr("@bus", _ANY_BASE)
-    device: int | None = attr("@device", _ANY_BASE)
+    bus: int | None = attr("@bus", _ANY_BASE, required=True)
+    device: int | None = attr("@device", _ANY_BASE, required=True)
 
 
 @element
 class HostScsiAddress(Element):
     """A unit behind one of the host's SCSI adapters."""
 
-    bus: int | None = attr("@bus", _ANY_BASE)
-    target: int | None = attr("@target", _ANY_BASE)
-    unit: int | None = attr("@unit", ULONG)
+    bus: int | None = attr("@bus", _ANY_BASE, required=True)
+    target: int | None = attr("@target", _ANY_BASE, required=True)
+    unit: int | None = attr("@unit", ULONG, required=True)
 
 
 @element
 class MdevAddress(Element):
     """A mediated device."""
 
-    uuid: str | None = attr("@uuid", UUID, error=(
-        c.VIR_ERR_INTERNAL_ERROR, "Cannot parse uuid attribute of element <address>"))
+    uuid: str | None = attr(
+        "@uuid", UUID, error=(c.VIR_ERR_INTERNAL_ERROR, "Cannot parse uuid attribute of element <address>"),
+        required=_unsupported("Missing 'uuid' attribute for element <address>"))
 
 
 HostAddress = HostPciAddress | HostUsbAddress | HostScsiAddress | MdevAddress
@@ -115,8 +116,8 @@ class HostdevSource(Element):
     guest_reset: str | None = attr("@guestReset", words("off", "uninitialized", "on"))
     write_filtering: bool | None = attr("@writeFiltering", YESNO)
     missing: bool | None = attr("@missing", YESNO, live=True)
-    vendor_id: int | None = attr("vendor/@id", _USB_ID)
-    product_id: int | None = attr("product/@id", _USB_ID)
+    vendor_id: int | None = attr("vendor/@id", _USB_ID, required=True)
+    product_id: int | None = attr("product/@id", _USB_ID, required=True)
     hosts: list[StorageHost] = subs("host", StorageHost)
     auth: StorageAuth | None = sub("auth", StorageAuth)
     initiator: str | None = attr("initiator/iqn/@name")
@@ -137,7 +138,8 @@ class Hostdev(Element):
     mode: str | None = attr("@mode", words("subsystem", "capabilities"),
                             error=_unsupported("unknown hostdev mode '{value}'"))
     type: str | None = attr("@type", words(*SUBSYSTEM_TYPES, *CAPABILITY_TYPES),
-                            error=_unsupported("unknown host device source address type '{value}'"))
+                            error=_unsupported("unknown host device source address type '{value}'"),
+                            required=(c.VIR_ERR_XML_ERROR, "missing source address type"))
     managed: bool | None = attr("@managed", Kind(lambda text: text == "yes", lambda on: "yes" if on else "no"))
     sgio: str | None = attr("@sgio", words("filtered", "unfiltered"))
     rawio: bool | None = attr("@rawio", YESNO)
@@ -149,7 +151,8 @@ class Hostdev(Element):
     ips: list[IpAddress] = subs("ip", IpAddress)
     routes: list[Route] = subs("route", Route)
     teaming_type: str | None = attr("teaming/@type", words("persistent", "transient"),
-                                    error=_unsupported("unknown teaming type '{value}'"))
+                                    error=_unsupported("unknown teaming type '{value}'"),
+                                    required=_unsupported("unknown teaming type '(null)'"))
     teaming_persistent: str | None = attr("teaming/@persistent")
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")

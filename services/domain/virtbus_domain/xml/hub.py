@@ -14,7 +14,8 @@ class Hub(Element):
     """A hub of eight ports."""
 
     type: str | None = attr("@type", words("usb"),
-                            error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown hub device type '{value}'"))
+                            error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown hub device type '{value}'"),
+                            required=(c.VIR_ERR_INTERNAL_ERROR, "missing hub device type"))
     alias: str | None = alias()
     acpi_index: int | None = acpi_index()
     address: Element | None = address()

@@ -13,7 +13,7 @@ from virtbus_shared.service.xml_values import ONOFF, words
 class Iommu(Element):
     """One per domain; ``driver_aw_bits`` is the width in bits of the addresses that it translates."""
 
-    model: str | None = attr("@model", words("intel", "smmuv3", "virtio"))
+    model: str | None = attr("@model", words("intel", "smmuv3", "virtio"), required=True)
     driver_intremap: bool | None = attr("driver/@intremap", ONOFF)
     driver_caching_mode: bool | None = attr("driver/@caching_mode", ONOFF)
     driver_eim: bool | None = attr("driver/@eim", ONOFF)

@@ -21,7 +21,7 @@ _PERIOD: Kind[int | None] = Kind(_read_period, str)
 class Memballoon(Element):
     """One per domain; "none" says that there shall be none. Statistics come every ``stats_period`` seconds."""
 
-    model: str | None = attr("@model", words(*VIRTIO_MODELS, "xen", "none"))
+    model: str | None = attr("@model", words(*VIRTIO_MODELS, "xen", "none"), required=True)
     autodeflate: bool | None = attr("@autodeflate", ONOFF)
     free_page_reporting: bool | None = attr("@freePageReporting", ONOFF)
     stats_period: int | None = attr("stats/@period", _PERIOD)

@@ -28,7 +28,8 @@ class MemoryDevice(Element):
     it does. ``node`` is the guest's NUMA node, ``nodemask`` the host's nodes that the memory comes from.
     """
 
-    model: str | None = attr("@model", words("dimm", "nvdimm", "virtio-pmem", "virtio-mem", "sgx-epc"))
+    model: str | None = attr("@model", words("dimm", "nvdimm", "virtio-pmem", "virtio-mem", "sgx-epc"),
+                             required=True)
     access: str | None = attr("@access", words("shared", "private"))
     discard: bool | None = attr("@discard", YESNO)
     uuid: str | None = text("uuid", UUID, error=(c.VIR_ERR_INTERNAL_ERROR, "malformed uuid element"))

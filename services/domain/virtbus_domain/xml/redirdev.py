@@ -55,7 +55,8 @@ class Redirdev(Element):
 
     bus: str | None = attr("@bus", words("usb"), error=_unsupported("unknown redirdev bus '{value}'"))
     type: str | None = attr("@type", words(*TYPES),
-                            error=_unsupported("unknown redirdev character device type '{value}'"))
+                            error=_unsupported("unknown redirdev character device type '{value}'"),
+                            required=(c.VIR_ERR_INTERNAL_ERROR, "missing type in redirdev"))
     source: list[ChardevSource] = subs("source", ChardevSource, live=lambda source, device: device.type == "pty")
     protocol: str | None = attr("protocol/@type", words(*PROTOCOLS), error=_unsupported("Unknown protocol '{value}'"))
     log_file: str | None = attr("log/@file")
@@ -76,7 +77,7 @@ class RedirFilterRule(Element):
     product: int | None = attr("@product", Kind(_read_number, "0x{:04X}".format))
     version: str | None = attr("@version", Kind(_read_version),
                                error=(c.VIR_ERR_XML_ERROR, "Cannot parse USB device version {value}"))
-    allow: bool | None = attr("@allow", YESNO)
+    allow: bool | None = attr("@allow", YESNO, required=True)
 
 
 @element

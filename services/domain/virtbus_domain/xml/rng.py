@@ -28,7 +28,8 @@ class EgdBackend(Element):
     """A daemon that gathers entropy, reached through a character device."""
 
     model: str = fixed("@model", "egd")
-    type: str | None = attr("@type", words(*TYPES), error=_unsupported("unknown backend type '{value}' for egd"))
+    type: str | None = attr("@type", words(*TYPES), error=_unsupported("unknown backend type '{value}' for egd"),
+                            required=(c.VIR_ERR_XML_ERROR, "missing EGD backend type"))
     source: list[ChardevSource] = subs("source", ChardevSource, live=lambda source, egd: egd.type == "pty")
     protocol: str | None = attr("protocol/@type", words(*PROTOCOLS), error=_unsupported("Unknown protocol '{value}'"))
     log_file: str | None = attr("log/@file")
@@ -50,13 +51,15 @@ BACKENDS: dict[str, type[RandomBackend | EgdBackend | BuiltinBackend]] = {
 class Rng(Element):
     """One generator; the guest gets at most ``rate_bytes`` bytes in each ``rate_period`` milliseconds."""
 
-    model: str | None = attr("@model", words(*VIRTIO_MODELS), error=_unsupported("unknown RNG model '{value}'"))
+    model: str | None = attr("@model", words(*VIRTIO_MODELS), error=_unsupported("unknown RNG model '{value}'"),
+                             required=(c.VIR_ERR_XML_ERROR, "missing RNG device model"))
     rate_bytes: int | None = attr("rate/@bytes", UINT_OR_ZERO, error=(
         c.VIR_ERR_XML_ERROR, "invalid RNG rate bytes value"))
     rate_period: int | None = attr("rate/@period", UINT_OR_ZERO, error=(
         c.VIR_ERR_XML_ERROR, "invalid RNG rate period value"))
     backend: RandomBackend | EgdBackend | BuiltinBackend | None = choice(
-        "backend", "model", BACKENDS, error=_unsupported("unknown RNG backend model '{value}'"))
+        "backend", "model", BACKENDS, error=_unsupported("unknown RNG backend model '{value}'"),
+        required=(c.VIR_ERR_XML_ERROR, "missing RNG device backend model"))
     driver_iommu: bool | None = attr("driver/@iommu", ONOFF)
     driver_ats: bool | None = attr("driver/@ats", ONOFF)
     driver_packed: bool | None = attr("driver/@packed", ONOFF)

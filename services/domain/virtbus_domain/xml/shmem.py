@@ -5,6 +5,7 @@ from __future__ import annotations
 from virtbus_domain.xml.address import acpi_index, address, alias
 from virtbus_domain.xml.lenient import known
 from virtbus_domain.xml.values import UINT_OR_ZERO, ULONG_OR_ZERO
+from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, sub, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import ONOFF, words
@@ -34,7 +35,8 @@ class Shmem(Element):
     Only a master keeps it through migration.
     """
 
-    name: str | None = attr("@name")
+    name: str | None = attr("@name", required=(
+        c.VIR_ERR_XML_ERROR, "shmem element must contain 'name' attribute"))
     role: str | None = attr("@role", known("master", "peer"))
     model: str | None = attr("model/@type", words(*MODELS))
     size_unit: str | None = attr("size/@unit")

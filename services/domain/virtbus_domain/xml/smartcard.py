@@ -30,7 +30,7 @@ def _read_absolute(path: str) -> str:
 class Smartcard(Element):
     """One card in a reader: by ``mode`` with three ``certificates`` of a ``database``, or with a ``source``."""
 
-    mode: str | None = attr("@mode", words("host", "host-certificates", "passthrough"))
+    mode: str | None = attr("@mode", words("host", "host-certificates", "passthrough"), required=True)
     type: str | None = attr("@type", words(*TYPES),
                             error=_unsupported("unknown type presented to host for character device: {value}"))
     certificates: list[str] = each("certificate")

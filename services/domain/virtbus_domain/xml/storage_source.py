@@ -9,11 +9,11 @@ from __future__ import annotations
 from virtbus_domain.xml.address import HostPciAddress
 from virtbus_domain.xml.chardev import SourceSeclabel
 from virtbus_domain.xml.lenient import TEXT
-from virtbus_domain.xml.values import OWN_NUMBER, PORT, SECRET_UUID, UINT_OR_ZERO, ULONG_OR_ZERO, refusing
+from virtbus_domain.xml.values import OWN_NUMBER, PORT, UINT_OR_ZERO, ULONG_OR_ZERO
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import UINT, ULONG, YESNO, Kind, words
+from virtbus_shared.service.xml_values import UINT, ULONG, UUID, YESNO, AnyRefusal, words
 
 TYPES = ("file", "block", "dir", "network", "volume", "nvme", "vhostuser")
 FORMATS = ("raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop", "cow", "qcow", "qcow2",
@@ -38,21 +38,26 @@ PROTOCOL_FIELDS: dict[str, tuple[str, ...]] = {
     "ftps": ("readahead", "timeout", "ssl_verify"), "tftp": ("readahead", "timeout"),
     "nfs": ("identity_user", "identity_group"),
 }
-ENCRYPTIONS = ("default", "qcow", "luks", "luks2", "luks-any")
+ENCRYPTIONS = ("default", "qcow", "luks", "luks2")
 
 
-def _storage_error(kind: Kind[str], code: int, detail: str) -> Kind[str]:
-    return refusing(kind, code, detail, c.VIR_FROM_STORAGE)
+_NO_SECRET: AnyRefusal = (c.VIR_ERR_XML_ERROR, "invalid secret uuid '{value}'", c.VIR_FROM_NONE)
+
+
+def _wrong(detail: str, code: int = c.VIR_ERR_XML_ERROR) -> AnyRefusal:
+    """A refusal of the part of libvirt that knows storage and nothing of domains."""
+    return (code, detail, c.VIR_FROM_STORAGE)
 
 
 @element
 class StorageAuth(Element):
     """A user name and the secret that holds the password: by ``secret_uuid``, or by the name of its use."""
 
-    username: str | None = attr("@username")
-    secret_type: str | None = attr("secret/@type", words("ceph", "iscsi"),
-                                   error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown secret type '{value}'"))
-    secret_uuid: str | None = attr("secret/@uuid", SECRET_UUID)
+    username: str | None = attr("@username", required=_wrong("missing username for auth"))
+    secret_type: str | None = attr(
+        "secret/@type", words("ceph", "iscsi"), error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown secret type '{value}'"),
+        required=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown secret type '<null>'"))
+    secret_uuid: str | None = attr("secret/@uuid", UUID, error=_NO_SECRET)
     secret_usage: str | None = attr("secret/@usage")
 
 
@@ -60,9 +65,10 @@ class StorageAuth(Element):
 class EncryptionSecret(Element):
     """A passphrase of an encrypted image, as a secret: by ``uuid``, or by the name of its use."""
 
-    type: str | None = attr("@type", _storage_error(
-        words("passphrase"), c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown volume encryption secret type {value}"))
-    uuid: str | None = attr("@uuid", SECRET_UUID)
+    type: str | None = attr(
+        "@type", words("passphrase"), required=_wrong("unknown volume encryption secret type"),
+        error=_wrong("unknown volume encryption secret type {value}", c.VIR_ERR_CONFIG_UNSUPPORTED))
+    uuid: str | None = attr("@uuid", UUID, error=_NO_SECRET)
     usage: str | None = attr("@usage")
 
 
@@ -70,15 +76,16 @@ class EncryptionSecret(Element):
 class Encryption(Element):
     """How an image is encrypted, and who decrypts it. Cipher and ``ivgen`` are for making a new image only."""
 
-    format: str | None = attr("@format", _storage_error(
-        words(*ENCRYPTIONS), c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown volume encryption format type {value}"))
+    format: str | None = attr(
+        "@format", words(*ENCRYPTIONS), required=_wrong("unknown volume encryption format"),
+        error=_wrong("unknown volume encryption format type {value}", c.VIR_ERR_CONFIG_UNSUPPORTED))
     engine: str | None = attr("@engine", words("qemu", "librbd"))
     secrets: list[EncryptionSecret] = subs("secret", EncryptionSecret)
-    cipher_name: str | None = attr("cipher/@name")
-    cipher_size: int | None = attr("cipher/@size", UINT)
+    cipher_name: str | None = attr("cipher/@name", required=_wrong("cipher info missing 'name' attribute"))
+    cipher_size: int | None = attr("cipher/@size", UINT, required=True)
     cipher_mode: str | None = attr("cipher/@mode")
     cipher_hash: str | None = attr("cipher/@hash")
-    ivgen_name: str | None = attr("ivgen/@name")
+    ivgen_name: str | None = attr("ivgen/@name", required=_wrong("missing ivgen info name string"))
     ivgen_hash: str | None = attr("ivgen/@hash")
 
 
@@ -108,7 +115,7 @@ class StorageSlice(Element):
 class Cookie(Element):
     """What an HTTP server is sent with each request; as good as a password."""
 
-    name: str | None = attr("@name")
+    name: str | None = attr("@name", required=(c.VIR_ERR_XML_ERROR, "missing cookie name"))
     value: str | None = text(".")
 
 
@@ -116,12 +123,12 @@ class Cookie(Element):
 class Reservations(Element):
     """Who may ask the storage for SCSI persistent reservations: a helper that the service starts, or a running one."""
 
-    managed: bool | None = attr("@managed", YESNO)
-    source_type: str | None = attr("source/@type", _storage_error(
-        words("unix"), c.VIR_ERR_XML_ERROR, "unsupported connection type for <reservations/>: {value}"))
+    managed: bool | None = attr("@managed", YESNO, required=True)
+    source_type: str | None = attr("source/@type", words("unix"), error=_wrong(
+        "unsupported connection type for <reservations/>: {value}"))
     source_path: str | None = attr("source/@path")
-    source_mode: str | None = attr("source/@mode", _storage_error(
-        words("client"), c.VIR_ERR_XML_ERROR, "unsupported connection mode for <reservations/>: {value}"))
+    source_mode: str | None = attr("source/@mode", words("client"), error=_wrong(
+        "unsupported connection mode for <reservations/>: {value}"))
 
 
 @element

@@ -21,7 +21,7 @@ BACKEND_FIELDS: dict[str, tuple[str, ...]] = {
 class TpmBackend(Element):
     """Where the TPM's state is: in a device of the host, with an emulator, or with a process that listens already."""
 
-    type: str | None = attr("@type", words("passthrough", "emulator", "external"))
+    type: str | None = attr("@type", words("passthrough", "emulator", "external"), required=True)
     version: str | None = attr("@version", words("1.2", "2.0"))
     persistent_state: bool | None = attr("@persistent_state", YESNO, error=(
         c.VIR_ERR_INTERNAL_ERROR, "Invalid persistent_state value, either 'yes' or 'no'"))

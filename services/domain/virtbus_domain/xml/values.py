@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml_values import INT, UINT, ULONG, UUID, Kind
+from virtbus_shared.service.xml_values import INT, UINT, ULONG, Kind
 
 T = TypeVar("T")
 
@@ -68,7 +68,6 @@ ULONG_OR_ZERO = unless_zero(ULONG)
 PORT: Kind[int | None] = Kind(_read_port, str)
 # What only the service itself writes: a client's own idea of it counts for nothing, so even nonsense is no fault.
 OWN_NUMBER: Kind[int | None] = Kind(_read_if_number, str)
-SECRET_UUID = refusing(UUID, c.VIR_ERR_XML_ERROR, "invalid secret uuid '{value}'", c.VIR_FROM_NONE)
 
 
 def _read_non_negative(text: str) -> int:

@@ -16,7 +16,8 @@ class Watchdog(Element):
     """A timer that the guest must restart in time, or ``action`` is taken."""
 
     model: str | None = attr("@model", words("i6300esb", "ib700", "diag288"),
-                             error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown watchdog model '{value}'"))
+                             error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown watchdog model '{value}'"),
+                             required=(c.VIR_ERR_INTERNAL_ERROR, "watchdog must contain model name"))
     action: str | None = attr("@action", words(*ACTIONS),
                               error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown watchdog action '{value}'"))
     alias: str | None = alias()
