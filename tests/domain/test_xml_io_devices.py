@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from lxml import etree
 
+from tests.support.fragments import devices_of, lacking, said, without_place, wrong_values
 from tests.support.oracle import answers
 from tests.support.schema_paths import declared_paths, schema_paths, used_paths
 from tests.support.schemas import require_schemas
@@ -34,7 +35,7 @@ from virtbus_domain.xml.video import Video
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import Document, element, subs
-from virtbus_shared.service.xml_lines import PLANS, Element, Output
+from virtbus_shared.service.xml_lines import Element, Output
 
 MODELS: dict[str, type[Element]] = {
     "interface": Interface, "serial": Chardev, "parallel": Chardev, "console": Chardev, "channel": Chardev,
@@ -308,17 +309,13 @@ FRAGMENTS = {
 # libvirt writes the driver of an assigned interface before its source, that of any other card far behind it.
 ANOTHER_ORDER = {"hostdev"}
 
-DEVICE = re.compile(r"^    <(\w+)(?:[^<]*/>|.*?^    </\1>)\n", re.MULTILINE | re.DOTALL)
-
-
 def _stored(case: str) -> str:
     """The devices of our families as libvirt wrote them when it had defined a fragment."""
     documents = [_domain(fragment) for fragment in FRAGMENTS.values()]
     found = answers("domain", documents, c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_SECURE)
     dump = found[list(FRAGMENTS).index(case)]
     assert isinstance(dump, str), dump
-    lines = "".join(match[0] for match in DEVICE.finditer(dump) if match[1] in MODELS)
-    return "<devices>\n" + re.sub("^  ", "", lines, flags=re.MULTILINE) + "</devices>\n"
+    return devices_of(dump, MODELS)
 
 
 @pytest.mark.parametrize("case", FRAGMENTS)
@@ -339,25 +336,13 @@ def test_what_is_written_reads_the_same_again(case: str) -> None:
     assert _parse_whole(_format(devices, Output.LIVE | Output.SECURE)) == devices
 
 
-def _within(ours: object, theirs: object, place: str) -> Iterator[str]:
-    """Where libvirt's model lacks or contradicts what ours says."""
-    if isinstance(ours, Element) and type(theirs) is type(ours):
-        for name in PLANS[type(ours)].lines:
-            yield from _within(getattr(ours, name), getattr(theirs, name), f"{place}.{name}")
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) <= len(theirs):
-        for number, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
-            yield from _within(mine, other, f"{place}[{number}]")
-    elif ours is not None and ours != theirs:
-        yield f"{place}: {ours!r} here, {theirs!r} there"
-
-
 @pytest.mark.parametrize("case", FRAGMENTS)
 def test_libvirt_keeps_what_we_keep(case: str) -> None:
     """A fragment without what its type leaves without a meaning is contained in what libvirt stored of it."""
     devices = _parse(FRAGMENTS[case])
     devices.drop_foreign()
     hidden = _parse_whole(_format(devices))  # the stored form has no runtime names
-    assert not list(_within(hidden, _parse_whole(_stored(case)), ""))
+    assert not list(lacking(hidden, _parse_whole(_stored(case))))
 
 
 @pytest.mark.parametrize("case", FRAGMENTS)
@@ -365,26 +350,8 @@ def test_we_keep_what_libvirt_keeps(case: str) -> None:
     """Whatever a fragment says and libvirt stores, our models store too."""
     devices = _parse(FRAGMENTS[case])
     devices.drop_foreign()
-    ours, theirs = (_said(text) for text in (_format(devices), _stored(case)))
-    assert not (theirs & _said(f"<devices>{FRAGMENTS[case]}</devices>")) - ours
-
-
-def _path(node: etree._Element) -> str:
-    return "/".join(str(element.tag) for element in (*reversed(list(node.iterancestors())), node))
-
-
-def _attributes(node: etree._Element) -> dict[str, str]:
-    return {str(name): str(value) for name, value in node.attrib.items()}
-
-
-def _said(document: str) -> set[tuple[str, str]]:
-    """Each attribute and text with its path, by value as written."""
-    found: set[tuple[str, str]] = set()
-    for node in etree.fromstring(document).iter():
-        found.update((f"{_path(node)}/@{name}", value) for name, value in _attributes(node).items())
-        if node.text and node.text.strip():
-            found.add((_path(node), node.text))
-    return found
+    ours, theirs = (said(text) for text in (_format(devices), _stored(case)))
+    assert not (theirs & said(f"<devices>{FRAGMENTS[case]}</devices>")) - ours
 
 
 def _parse_whole(document: str) -> IoDevices:
@@ -433,8 +400,6 @@ def test_schema_knows_no_more(tag: str) -> None:
 
 # --- refusals -------------------------------------------------------------------------------------------------------
 
-WRONG = ("bogus", "", "-1", "4294967296")
-
 # What one value alone does not tell: checks of a whole device, which belong to the completion of a definition.
 OTHERS_CHECK = {
     "devices/interface/model/@type", "devices/interface/vlan/@trunk", "devices/interface/teaming/@type",
@@ -456,47 +421,24 @@ OTHER_WORDS = {
 STRICTER = {"devices/graphics/@autoport"}
 
 
-def _wrong_values() -> Iterator[tuple[str, str]]:
-    """Each attribute and text of each fragment in turn replaced: its path, and the fragment."""
-    for fragment in FRAGMENTS.values():
-        root = etree.fromstring(f"<devices>{fragment}</devices>")
-        for node in root.iterdescendants():
-            if node.tag == "address":
-                continue
-            for name, value in _attributes(node).items():
-                for wrong in WRONG:
-                    node.set(name, wrong)
-                    yield f"{_path(node)}/@{name}", _inner(root)
-                node.set(name, value)
-            if (text := node.text) and text.strip():
-                for wrong in WRONG:
-                    node.text = wrong
-                    yield _path(node), _inner(root)
-                node.text = text
-
-
-def _inner(root: etree._Element) -> str:
-    return "".join(etree.tostring(device, encoding="unicode", with_tail=False) for device in root)
-
-
 def _our_answer(devices: str) -> tuple[int, int, str] | None:
     try:
         _parse(devices)
     except LibvirtError as refused:
-        return refused.code, refused.domain, re.sub(r" \(at /[a-z0-9_/\[\]-]*\)$", "", refused.message, flags=re.I)
+        return refused.code, refused.domain, without_place(refused.message)
     return None
 
 
 def test_wrong_values_are_refused_as_by_libvirt() -> None:
     """Error number, domain and words are libvirt's for every attribute; and we refuse nothing that it would store."""
-    wrong = list(_wrong_values())
+    wrong = list(wrong_values(FRAGMENTS.values(), skip=("address",)))
     theirs = answers("domain", [_domain(devices) for _, devices in wrong], c.VIR_DOMAIN_XML_INACTIVE)
     refused = 0
     for (path, devices), answer in zip(wrong, theirs, strict=True):
         ours = _our_answer(devices)
         if isinstance(answer, str):
             # Nonsense in what a type does not read is no fault to libvirt; to us it is, and nothing is lost by it.
-            kept = {said.removeprefix("domain/") for said, _ in _said(answer)}
+            kept = {path.removeprefix("domain/") for path, _ in said(answer)}
             assert ours is None or path not in kept - STRICTER, devices
         elif ours is None:
             assert path in OTHERS_CHECK, (devices, answer)

@@ -60,9 +60,11 @@ def schema_paths(schema: Path, definition: str) -> set[str]:
 
 
 def declared_paths(model: type[Element]) -> set[str]:
-    """The paths of all lines of a model, and of the models below it."""
+    """The paths of all lines of a model, and of the models below it; of one that nests only those of the outermost."""
     paths: set[str] = set()
     for line in PLANS[model].lines.values():
+        if line.nested:
+            continue
         models = line.cases.values() if line.by else [line.model] if line.shape in ("sub", "subs") else []
         paths.update(f"{line.path}/{below}" for below_model in models for below in declared_paths(below_model))
         if not models:
