@@ -40,19 +40,19 @@ _NO_IDENTITY = ("kvm", "hv-", "vmx-")
 async def probe(binary: Path) -> QemuCapabilities:
     """Start the emulator and ask it. ``LibvirtError`` with its own words when it does not run."""
     # Without TCG in the build, KVM is what is left; it is not used for more than answering.
-    async with _asked(binary, ["tcg", "kvm"]) as monitor:
+    async with asked(binary, ["tcg", "kvm"]) as monitor:
         return await _ask(binary, monitor)
 
 
 async def probe_kvm(binary: Path) -> Accelerator:
     """What an emulator offers with KVM, which must be known to work. ``LibvirtError`` as for ``probe``."""
-    async with _asked(binary, ["kvm"]) as monitor:
+    async with asked(binary, ["kvm"]) as monitor:
         commands = _names(await monitor.execute("query-commands"))
         return await _accelerator(monitor, commands, "host")
 
 
 @asynccontextmanager
-async def _asked(binary: Path, accelerators: Sequence[str]) -> AsyncIterator[Monitor]:
+async def asked(binary: Path, accelerators: Sequence[str]) -> AsyncIterator[Monitor]:
     """The monitor of an emulator that runs for as long as it is asked."""
     with tempfile.TemporaryDirectory(prefix="virtbus-probe-") as scratch:
         paths = GuestPaths(Path(scratch), 1, "00000000-0000-0000-0000-000000000000")

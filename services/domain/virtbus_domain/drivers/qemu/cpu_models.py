@@ -24,6 +24,9 @@ NEVER_THERE = frozenset({"cvt16", "pconfig"})
 
 VENDORS: Mapping[str, str] = {"AMD": "AuthenticAMD", "Hygon": "HygonGenuine", "Intel": "GenuineIntel"}
 
+# What QEMU calls models, and are none of any processor.
+NO_MODELS = frozenset({"base", "host", "max"})
+
 # Features of QEMU's models that a guest gets only if it is told to: they were never virtualised, or are no longer.
 TURNED_OFF: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("Dhyana", "EPYC", "EPYC-IBPB", "Opteron_G3"), ("monitor",)),

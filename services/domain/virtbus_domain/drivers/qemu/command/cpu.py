@@ -15,6 +15,7 @@ from virtbus_domain.drivers.qemu.capabilities import Accelerator, QemuCapabiliti
 from virtbus_domain.drivers.qemu.command.arguments import unsupported
 from virtbus_domain.drivers.qemu.cpu_models import (
     NEVER_THERE,
+    NO_MODELS,
     RETIRED,
     STANDING_IN,
     TURNED_OFF,
@@ -72,7 +73,7 @@ def cpu_argument(domain: Domain, capabilities: QemuCapabilities) -> str | None:
     words += _address_width(cpu)
     if not words[0]:
         if len(words) > 1:
-            raise unsupported("/domain/cpu without a model")
+            raise unsupported("a CPU without a model (/domain/cpu)")
         return None
     return ",".join(words)
 
@@ -104,9 +105,8 @@ def expand_cpu(domain: Domain, capabilities: QemuCapabilities) -> Cpu | None:
             decided[str(feature.name)] = to_qemu(str(feature.name)) in accelerator.cpu_available
         else:
             decided[str(feature.name)] = feature.policy in (None, *_ON)
-    if not by_host:
-        for item in TURNED_OFF.get(name, ()):
-            decided.setdefault(item, False)
+    for item in TURNED_OFF.get(name, ()):
+        decided.setdefault(item, by_host and accelerator is not None and item in accelerator.cpu_available)
     cpu.mode, cpu.match = "custom", "exact" if by_host else given.match
     cpu.model = CpuModel(name=name, fallback="forbid", vendor_id=given.model.vendor_id if given.model else None)
     cpu.features = [CpuFeature(policy="require" if on else "disable", name=item) for item, on in decided.items()]
@@ -136,7 +136,7 @@ def _named(cpu: Cpu, accelerator: Accelerator | None) -> tuple[str, dict[str, bo
     """A model that QEMU has, and the features in which it differs from the one that was named."""
     assert cpu.model is not None
     name = _word(cpu.model.name or "", "/domain/cpu/model")
-    if accelerator is None or not accelerator.cpu_models or accelerator.cpu_model(name):
+    if name not in NO_MODELS and (not accelerator or not accelerator.cpu_models or accelerator.cpu_model(name)):
         return name, {}
     if cpu.model.fallback != "forbid" and name in STANDING_IN:
         other, features = STANDING_IN[name]
