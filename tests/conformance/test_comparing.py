@@ -67,6 +67,10 @@ def _differing(ours: list[str], theirs: list[str]) -> dict[str, tuple[str, str]]
     (["-cpu", "x,hv-time=on"], ["-cpu", "x,hv_time=on"]),
     (["-uuid", "11111111-2222-4333-8444-555555555555"], ["-uuid", "01234567-89ab-4cde-8f01-23456789abcd"]),
     (["-append", "-x=0x1,y"], ["-append", "-x=0x1,y"]),
+    (["-machine", "pc,acpi=off", "-action", "watchdog=pause"],
+     ["-machine", "pc", "-no-acpi", "-watchdog-action", "pause"]),
+    (["-global", "cfi.pflash01.secure=on"], ["-global", "driver=cfi.pflash01,property=secure,value=on"]),
+    (["-device", "pvpanic,id=panic0,ioport=1285"], ["-device", "pvpanic,ioport=1285"]),
 ])
 def test_commands_of_one_meaning(ours: list[str], theirs: list[str]) -> None:
     """JSON and key=value forms, units, spellings, descriptors, encrypted data and order are no differences."""
@@ -83,6 +87,9 @@ def test_commands_of_one_meaning(ours: list[str], theirs: list[str]) -> None:
     (["-smbios", "type=11,value=a,value=b"], ["-smbios", "type=11,value=b,value=a"],
      {"-smbios/value": ("a, b", "b, a")}),
     (["-append", "0x10"], ["-append", "16"], {"-append": ("0x10", "16")}),
+    (["-device", "pvpanic,id=a,ioport=1"], ["-device", "pvpanic,ioport=2"], {"-device a/ioport": ("1", "2")}),
+    (["-machine", "pc"], ["-machine", "pc", "-no-hpet"], {"-machine/hpet": (ABSENT, "off")}),
+    ([], ["-no-shutdown"], {"-action/shutdown": (ABSENT, "pause")}),
 ])
 def test_commands_that_differ(ours: list[str], theirs: list[str], expected: dict[str, tuple[str, str]]) -> None:
     """Each difference is told by option and property."""

@@ -1,10 +1,11 @@
 """In what two QEMU commands that should mean the same differ, by option and property.
 
-A value may be written as JSON or as ``first,key=value``; both are read into properties, nested ones with dots. What
-identifies an option is its ``id`` or ``node-name``, else its number among those of its name. The order of options means
-nothing to QEMU except where it creates what it refers to: among ``-device``, where it also decides the places that were
-left open, and among the block nodes. Numbers of inherited files, and the folders of one run, differ for no reason
-and are written alike.
+A value may be written as JSON or as ``first,key=value``; both are read into properties, nested ones with dots. Old
+options that QEMU itself turns into properties of others are read as these. What identifies an option is its ``id`` or
+``node-name``, else its number among those of its name; a device without one is taken for the other command's of its
+kind. The order of options means nothing to QEMU except where it creates what it refers to: among ``-device``, where it
+also decides the places that were left open, and among the block nodes. Numbers of inherited files, and the folders of
+one run, differ for no reason and are written alike.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ FIRST = {
 KEYED = {*FIRST, "-acpitable", "-action", "-add-fd", "-display", "-drive", "-global", "-msg", "-overcommit", "-rtc",
          "-set", "-smbios"}
 ORDERED = ("-device", "-blockdev")
-# Each -global is an option of its own, but all of them are one set of properties.
-MERGED = {"-global"}
+# All options of these names are one set of properties.
+MERGED = {"-action", "-global", "-machine"}
+# Options that QEMU reads as others: see "-action" and "-machine" in qemu(1).
+SYNONYMS = {
+    "-no-acpi": ("-machine", "acpi=off"), "-no-hpet": ("-machine", "hpet=off"),
+    "-no-reboot": ("-action", "reboot=shutdown"), "-no-shutdown": ("-action", "shutdown=pause"),
+    "-watchdog-action": ("-action", "watchdog={}"),
+}
 # The command's environment that every guest gets, whatever its document says.
 STANDARD_ENVIRONMENT = {"LC_ALL", "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_DATA_HOME", "XDG_CACHE_HOME",
                         "XDG_CONFIG_HOME"}
@@ -56,9 +63,14 @@ class Command:
     options: Mapping[str, Properties]
 
 
-def from_shell(text: str) -> Command:
-    """A command as libvirt writes it: variables, the program, its arguments, quoted for a shell."""
+def from_shell(text: str, folders: Mapping[str, str] | None = None) -> Command:
+    """A command as shell text: variables, the program, its arguments.
+
+    ``folders`` are regular expressions of paths, and how they are written instead.
+    """
     words = shlex.split(text)
+    for pattern, instead in (folders or {}).items():
+        words = [re.sub(pattern, instead, word) for word in words]
     program = next(number for number, word in enumerate(words) if word.startswith("/"))
     environment = dict(word.split("=", 1) for word in words[:program])
     return read(words[program:], environment)
@@ -68,7 +80,10 @@ def read(argv: Sequence[str], environment: Mapping[str, str]) -> Command:
     """A command from its argument list."""
     options: dict[str, Properties] = {}
     seen: Counter[str] = Counter()
-    for option, value in _pairs(argv[1:]):
+    for word, operand in _pairs(argv[1:]):
+        option, value = word, operand
+        if word in SYNONYMS:
+            option, value = SYNONYMS[word][0], SYNONYMS[word][1].format(operand)
         properties = _properties(option, value)
         identity = properties.get("id") or properties.get("node-name")
         key = f"{option} {identity}" if identity else option
@@ -90,11 +105,13 @@ def differing_commands(ours: Command, theirs: Command, given: Values) -> Differe
         if pair[0] != pair[1]:
             found[where] = pair
 
+    ours, theirs = _named(ours, theirs), _named(theirs, ours)
     note("emulator", ours.emulator, theirs.emulator)
     for name in {**theirs.environment, **ours.environment}:
         note(f"environment {name}", ours.environment.get(name), theirs.environment.get(name))
     for key in {**theirs.options, **ours.options}:
-        mine, their = ours.options.get(key), theirs.options.get(key)
+        without: Properties | None = {} if key in MERGED else None
+        mine, their = ours.options.get(key, without), theirs.options.get(key, without)
         if mine is None or their is None:
             note(key, _written(mine), _written(their))
             continue
@@ -104,6 +121,19 @@ def differing_commands(ours: Command, theirs: Command, given: Values) -> Differe
         orders = [_order(option, here.options, other.options) for here, other in ((ours, theirs), (theirs, ours))]
         note(f"{option} (order)", *orders)
     return found
+
+
+def _named(command: Command, other: Command) -> Command:
+    """A command whose devices without an ``id`` have that of the other's device of their kind, if it has one."""
+    free = {key: properties for key, properties in other.options.items()
+            if key.startswith("-device ") and "id" in properties and key not in command.options}
+    options = {}
+    for key, properties in command.options.items():
+        name = key
+        if key.startswith("-device") and "id" not in properties:
+            name = next((mine for mine, theirs in free.items() if theirs["driver"] == properties.get("driver")), key)
+        options[name] = properties if name == key else properties | {"id": free.pop(name)["id"]}
+    return Command(command.environment, command.emulator, options)
 
 
 def _order(option: str, options: Mapping[str, Properties], others: Mapping[str, Properties]) -> str:
@@ -130,6 +160,9 @@ def _properties(option: str, value: str | None) -> Properties:
         pairs = _flat(json.loads(value))
     elif option in KEYED:
         pairs = _keyed(value, FIRST.get(option, ""))
+        if option == "-global" and pairs[0][0] == "driver":  # the long form
+            long = dict(pairs)
+            pairs = [(f"{long['driver']}.{long['property']}", long["value"])]
     else:
         pairs = [("", value)]
     properties: Properties = {}

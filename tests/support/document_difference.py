@@ -92,16 +92,24 @@ def _values(node: etree._Element, path: str, given: Values) -> dict[str, str]:
 
 
 def _children(node: etree._Element) -> dict[str, etree._Element]:
-    """The child elements by what identifies them: name and number, or for controllers type and index."""
+    """The child elements by what identifies them: name and number, or for controllers what they are."""
+    children = list(node.iterchildren(etree.Element))
+    numbered = Counter(_controller(child) for child in children)
     seen: Counter[str] = Counter()
     found = {}
-    for child in node.iterchildren(etree.Element):
+    for child in children:
         name = _name(child)
         if name == "controller":
-            name = f"controller[{child.get('type')} {child.get('index')}]"
+            # The companions of a USB 2 controller have its number.
+            model = f" {child.get('model')}" if numbered[_controller(child)] > 1 else ""
+            name = f"controller[{_controller(child)}{model}]"
         seen[name] += 1
         found[name if seen[name] == 1 else f"{name}[{seen[name]}]"] = child
     return found
+
+
+def _controller(node: etree._Element) -> str:
+    return f"{node.get('type')} {node.get('index')}"
 
 
 def _order(keys: Iterable[str], common: set[str]) -> Sequence[str]:
