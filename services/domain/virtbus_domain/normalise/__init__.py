@@ -39,11 +39,12 @@ __all__ = ["PASSES", "Context", "drop_runtime", "normalise"]
 Pass = Callable[[Domain, Context], None]
 
 PASSES: tuple[Pass, ...] = (
-    identity.check_identity, implicit.give_devices, forget_runtime, foreign.drop_foreign, addresses.complete_addresses,
-    identity.complete_sysinfo, identity.give_uuid,
+    identity.check_identity, implicit.give_devices, forget_runtime, platform.require_os_type,
+    foreign.drop_foreign, addresses.complete_addresses,
     # the machine
-    platform.complete_os, platform.complete_firmware, platform.complete_features, platform.complete_cpu,
-    platform.complete_clock, platform.complete_lifecycle, platform.complete_seclabels, platform.drop_qemu_namespace,
+    identity.complete_sysinfo, identity.give_uuid, platform.complete_os, platform.complete_firmware,
+    platform.complete_features, platform.complete_cpu, platform.complete_clock, platform.complete_lifecycle,
+    platform.complete_seclabels, platform.drop_qemu_namespace,
     resources.complete_vcpus, resources.complete_numa_cells, resources.complete_memory,
     resources.complete_iothreads, resources.complete_numatune, resources.complete_cputune,
     resources.complete_blkiotune,
@@ -60,7 +61,9 @@ PASSES: tuple[Pass, ...] = (
     # addresses
     virtio_serial.assign_virtio_serial, usb.assign_usb, pci.assign_pci, slots.assign_memory_slots,
     # what must not be
-    disks.check_disks, drive.check_drives, platform.check_topology, resources.check_memory_slots, checks.check_devices,
+    disks.check_targets, drive.check_drive_places, checks.check_emulator, platform.check_firmware,
+    disks.check_disks, drive.check_drive_conflicts, platform.check_topology, resources.check_memory_slots,
+    checks.check_devices,
 )
 
 

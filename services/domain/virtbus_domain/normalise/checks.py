@@ -6,6 +6,11 @@ from virtbus_domain.normalise.context import Context, unsupported, xml_error
 from virtbus_domain.xml.domain import Domain
 
 
+def check_emulator(domain: Domain, context: Context) -> None:
+    """What the emulator cannot run at all."""
+    context.check(domain)
+
+
 def check_devices(domain: Domain, context: Context) -> None:
     """Two devices of which there can be one, or that claim the same name."""
     del context

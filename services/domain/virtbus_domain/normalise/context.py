@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
 Kind = Literal["test", "qemu"]
-# (architecture, machine as written or None) -> the canonical machine type, None to leave it open. Raises LibvirtError.
+# (architecture, machine as written or None) -> the canonical machine type, None to leave it open.
 MachineLookup = Callable[[str, str | None], str | None]
 
 
@@ -21,17 +22,23 @@ def as_written(arch: str, machine: str | None) -> str | None:
     return machine
 
 
+def accept(domain: Domain) -> None:
+    """The check of a driver that takes everything."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """For which kind of driver a definition is completed.
 
-    ``machine`` makes a machine type canonical ("pc" to "pc-i440fx-7.2"); ``default_cpu`` is the model that the machine
+    ``machine`` makes a machine type canonical ("pc" to "pc-i440fx-7.2"); ``check`` refuses what the emulator lacks,
+    when the document is complete; ``default_cpu`` is the model that the machine
     has when none is named; ``nvram_dir`` is where a guest's firmware variables are to live; ``randbytes`` is the
     source of generated UUIDs and MAC addresses.
     """
 
     kind: Kind
     machine: MachineLookup = as_written
+    check: Callable[[Domain], None] = accept
     randbytes: Callable[[int], bytes] = os.urandom
     default_cpu: str = "qemu64"
     nvram_dir: str = "/var/lib/virtbus/domain/nvram"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from virtbus_domain.normalise.context import Context
+from virtbus_domain.normalise.usb import shared_index
 from virtbus_domain.xml.address import CcidAddress, DriveAddress
 from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.domain import Domain
@@ -46,7 +47,9 @@ def number_controllers(domain: Domain, context: Context) -> None:
         if controller.index is not None and controller.index < 0:
             controller.index = None
         insert_controller(ordered, controller)
-    for controller in ordered:
+    for position, controller in enumerate(ordered):
+        if controller.index is None:
+            controller.index = shared_index(ordered, position)
         if controller.index is None:
             used = {other.index for other in ordered if other.type == controller.type}
             controller.index = next(number for number in range(len(used) + 1) if number not in used)

@@ -57,7 +57,7 @@ def complete_disks(domain: Domain, context: Context) -> None:
         disk.type, disk.device = disk.type or "file", disk.device or "disk"
         if disk.device == "cdrom":
             disk.readonly = True
-        if disk.source is not None and disk.source.is_empty:
+        if disk.source is not None and disk.source.is_empty and disk.source.startup_policy is None:
             disk.source = None
         if disk.target_bus is None:
             found = _TARGET.match(disk.target_dev or "")
@@ -68,6 +68,8 @@ def complete_disks(domain: Domain, context: Context) -> None:
             disk.snapshot = None  # what a read-only disk does anyway
         if disk.source is not None:
             _complete_source(disk.source)
+        if disk.encryption is not None and disk.encryption.engine is None:
+            disk.encryption.engine = "qemu"
         if context.qemu:
             _choose_format(disk)
 
@@ -95,12 +97,11 @@ def _choose_format(disk: Disk) -> None:
         disk.driver.type = disk.driver.type or "raw"
 
 
-def check_disks(domain: Domain, context: Context) -> None:
-    """Refuse a disk that has no source, a target used twice, and a bus that the machine lacks."""
+def check_targets(domain: Domain, context: Context) -> None:
+    """Refuse a disk that has no source, and a target used twice."""
+    del context
     assert domain.devices
-    assert domain.os
     targets: dict[str, Disk] = {}
-    q35 = context.qemu and (domain.os.machine or "").startswith("pc-q35")
     for disk in domain.devices.disks:
         target = disk.target_dev or ""
         if disk.source is None and disk.device in ("disk", "lun"):
@@ -109,5 +110,25 @@ def check_disks(domain: Domain, context: Context) -> None:
             first, second = (entry.source.path if entry.source else None for entry in (targets[target], disk))
             raise xml_error(f"target '{target}' duplicated for disk sources '{first}' and '{second}'")
         targets[target] = disk
+
+
+_UNSHAREABLE = frozenset(("qcow2", "qcow", "qed", "vmdk", "vdi", "vpc", "luks"))
+
+
+def check_disks(domain: Domain, context: Context) -> None:
+    """Refuse a bus that the machine lacks, and what the disk's bus or format cannot carry."""
+    assert domain.devices
+    assert domain.os
+    if not context.qemu:
+        return
+    q35 = (domain.os.machine or "").startswith("pc-q35")
+    for disk in domain.devices.disks:
+        if disk.wwn and disk.target_bus not in ("ide", "scsi"):
+            raise qemu_unsupported("Only ide and scsi disk support wwn")
+        if (disk.vendor or disk.product) and disk.target_bus != "scsi":
+            raise qemu_unsupported("Only scsi disk supports vendor and product")
+        if disk.shareable and disk.driver and disk.driver.type in _UNSHAREABLE:
+            raise qemu_unsupported(f"shared access for disk '{disk.target_dev}' requires use of supported storage "
+                                   "format")
         if q35 and disk.target_bus == "ide":
             raise qemu_unsupported("IDE controllers are unsupported for this QEMU binary or machine type")

@@ -63,7 +63,9 @@ def _complete_spice_ports(graphics: Graphics) -> None:
         graphics.tls_port = None
     if graphics.autoport:
         graphics.port = graphics.tls_port = None
-    elif graphics.autoport is None:
+    elif graphics.port is None and graphics.tls_port is None:
+        graphics.listens, graphics.listen, graphics.autoport = [Listen(type="none")], None, None
+    else:
         graphics.autoport = False
 
 
@@ -112,4 +114,6 @@ def add_audio(domain: Domain, context: Context) -> None:
 
 
 def _audio_type(devices: Devices) -> str:
-    return next((kind for kind in ("spice", "sdl") if any(g.type == kind for g in devices.graphics)), "none")
+    """libvirt looks at the first server only."""
+    first = devices.graphics[0].type if devices.graphics else None
+    return first if first in ("spice", "sdl") else "none"

@@ -76,27 +76,48 @@ def add_host_controllers(domain: Domain, context: Context) -> None:
                     for index in range(highest + 1) if index not in known]
 
 
-def check_drives(domain: Domain, context: Context) -> None:
-    """Refuse an address that is of another kind than the bus, two disks in one place, and what QEMU's buses lack."""
+def check_drive_places(domain: Domain, context: Context) -> None:
+    """Refuse an address of another kind than the disk's bus has, and one that QEMU's bus does not have."""
     assert domain.devices
-    first: dict[tuple[str | None, int, int, int, int], Disk] = {}
     models = {controller.index: controller.model for controller in domain.devices.controllers
               if controller.type == "scsi"}
     for disk in domain.devices.disks:
-        address, bus = disk.address, disk.target_bus
+        address, bus = disk.address, disk.target_bus or ""
         if type(address) is UnassignedAddress:
             raise unsupported("address of type 'unassigned' is supported only for hostdevs")
-        if bus in DRIVE_SHAPES and address is not None:
-            if type(address) is not DriveAddress:
-                raise unsupported(f"Invalid address type '{getattr(address, 'type', None)}' for the disk "
-                                  f"'{disk.target_dev}' with the bus type '{bus}'")
-            other = first.setdefault((bus, *ScsiUnits.key(address)), disk)
+        if bus in DRIVE_SHAPES and type(address) is not DriveAddress:
+            raise unsupported(f"Invalid address type '{getattr(address, 'type', None)}' for the disk "
+                              f"'{disk.target_dev}' with the bus type '{bus}'")
+        if not context.qemu:
+            continue
+        if bus == "usb" and type(address) is not UsbAddress:
+            raise _internal("unexpected address type for usb disk")
+        for name, refusal in _ZERO.get(bus, ()):
+            if getattr(address, name):
+                raise _internal(refusal) if refusal in _CALLED_INTERNAL else qemu_unsupported(refusal)
+        if (bus == "scsi" and isinstance(address, DriveAddress) and address.target
+                and models.get(address.controller) == "lsilogic"):
+            raise qemu_unsupported("target must be 0 for controller model 'lsilogic'")
+
+
+def check_drive_conflicts(domain: Domain, context: Context) -> None:
+    """Refuse two disks, or two SCSI devices of the host, in one place."""
+    del context
+    assert domain.devices
+    first: dict[tuple[str | None, int, int, int, int], Disk] = {}
+    for disk in domain.devices.disks:
+        if type(disk.address) is DriveAddress:
+            other = first.setdefault((disk.target_bus, *ScsiUnits.key(disk.address)), disk)
             if other is not disk:
                 raise unsupported(f"Found duplicate drive address for disk with target name '{other.target_dev}' "
-                                  f"{_shown(address)}'")
-    if context.qemu:
-        for disk in domain.devices.disks:
-            _check_shape(disk, models)
+                                  f"{_shown(disk.address)}'")
+    taken: set[tuple[int, int, int, int]] = set()
+    for hostdev in domain.devices.hostdevs:
+        if _is_scsi(hostdev) and type(hostdev.address) is DriveAddress:
+            key = ScsiUnits.key(hostdev.address)
+            if key in taken:
+                raise unsupported(f"SCSI host address {_shown(hostdev.address)}' in use by another SCSI host device")
+            taken.add(key)
 
 
 def _is_scsi(hostdev: Hostdev) -> bool:
@@ -130,25 +151,8 @@ def _place_hosts(hosts: list[Hostdev], devices: Devices) -> None:
         if hostdev.address is None:
             hostdev.address = units.next_free()
             units.reserve(hostdev.address, hostdev)
-        elif isinstance(hostdev.address, DriveAddress):
-            other = units.holder(hostdev.address)
-            if isinstance(other, Disk):
-                raise xml_error(f"SCSI host address {_shown(hostdev.address)}' in use by a SCSI disk")
-            if other is not hostdev:
-                raise unsupported(f"SCSI host address {_shown(hostdev.address)}' in use by another SCSI host device")
-
-
-def _check_shape(disk: Disk, scsi_models: dict[int | None, str | None]) -> None:
-    address, bus = disk.address, disk.target_bus
-    if bus == "usb" and type(address) is not UsbAddress:
-        raise _internal("unexpected address type for usb disk")
-    if type(address) is not DriveAddress:
-        return
-    for name, refusal in _ZERO.get(bus or "", ()):
-        if getattr(address, name):
-            raise _internal(refusal) if refusal in _CALLED_INTERNAL else qemu_unsupported(refusal)
-    if bus == "scsi" and address.target and scsi_models.get(address.controller) == "lsilogic":
-        raise qemu_unsupported("target must be 0 for controller model 'lsilogic'")
+        elif isinstance(hostdev.address, DriveAddress) and isinstance(units.holder(hostdev.address), Disk):
+            raise xml_error(f"SCSI host address {_shown(hostdev.address)}' in use by a SCSI disk")
 
 
 def _internal(detail: str) -> LibvirtError:

@@ -72,7 +72,8 @@ def complete_filesystems(domain: Domain, context: Context) -> None:
     assert domain.devices
     for filesystem in domain.devices.filesystems:
         filesystem.type = filesystem.type or "mount"
-        filesystem.accessmode = filesystem.accessmode or "passthrough"
+        if not filesystem.source_socket:  # whoever serves that one decides
+            filesystem.accessmode = filesystem.accessmode or "passthrough"
         if context.qemu and filesystem.driver_type == "virtiofs" and not _shares_memory(domain):
             raise unsupported("'virtiofs' requires shared memory")
 

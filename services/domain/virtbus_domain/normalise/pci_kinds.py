@@ -150,5 +150,9 @@ def pci_kind(device: Element, *, express: bool) -> int | None:
 
 
 def given_kind(device: Element, *, express: bool) -> int:
-    """As ``pci_kind``, for a device whose document gives it a PCI address, be it right or not."""
-    return pci_kind(device, express=express) or PCI_DEVICE
+    """As ``pci_kind``, for a device whose document gives it a PCI address, be it right or not.
+
+    One of the host is taken for an express one then, even if its model says otherwise.
+    """
+    kind = pci_kind(device, express=express)
+    return EXPRESS if express and kind and type(device) is Hostdev else kind or PCI_DEVICE

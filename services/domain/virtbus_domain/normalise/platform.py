@@ -13,12 +13,18 @@ from virtbus_domain.xml.domain import Domain
 from virtbus_domain.xml.features import Features
 
 
-def complete_os(domain: Domain, context: Context) -> None:
-    """Architecture and a canonical machine type, so that a later emulator shows the guest the same hardware."""
+def require_os_type(domain: Domain, context: Context) -> None:
+    """What kind of guest it is has to be said."""
+    del context
     if domain.os is None:
         domain.os = Os()
     if domain.os.type is None:
         raise xml_error("an os <type> must be specified")
+
+
+def complete_os(domain: Domain, context: Context) -> None:
+    """Architecture and a canonical machine type, so that a later emulator shows the guest the same hardware."""
+    assert domain.os
     if domain.os.arch is None:
         domain.os.arch = platform.machine() if context.qemu else "i686"
     domain.os.machine = context.machine(domain.os.arch, domain.os.machine)
@@ -28,16 +34,26 @@ def complete_firmware(domain: Domain, context: Context) -> None:
     """A guest with firmware in flash has a file of its own for what the firmware remembers."""
     assert domain.os
     loader = domain.os.loader
+    if loader is not None and loader.path and loader.type is None and domain.os.firmware_auto is None:
+        loader.type = "rom"
+    domain.os.firmware_features.sort(key=lambda feature: feature.name or "")
     if not context.qemu:
         return
-    uefi = domain.os.firmware_auto == "efi" or (loader is not None and loader.type == "pflash")
-    if uefi and domain.os.arch in ("x86_64", "i686") and not (domain.features and domain.features.acpi):
-        raise qemu_unsupported("UEFI requires ACPI on this architecture")
     if loader and loader.type == "pflash" and loader.readonly and loader.path and domain.os.firmware_auto is None:
         if domain.os.nvram is None:
             domain.os.nvram = Nvram()
         if not domain.os.nvram.path and domain.os.nvram.source is None:
             domain.os.nvram.path = f"{context.nvram_dir}/{domain.name}_VARS.fd"
+
+
+def check_firmware(domain: Domain, context: Context) -> None:
+    """UEFI finds what it boots by ACPI's tables."""
+    assert domain.os
+    loader = domain.os.loader
+    uefi = domain.os.firmware_auto == "efi" or (loader is not None and loader.type == "pflash")
+    if context.qemu and uefi and domain.os.arch in ("x86_64", "i686") and not (
+            domain.features and domain.features.acpi):
+        raise qemu_unsupported("UEFI requires ACPI on this architecture")
 
 
 def complete_features(domain: Domain, context: Context) -> None:
@@ -58,8 +74,8 @@ def complete_seclabels(domain: Domain, context: Context) -> None:
     """Where nothing is labelled, nothing is relabelled."""
     del context
     for label in domain.seclabels:
-        if label.type == "none":
-            label.relabel = False
+        if label.relabel is None and (label.model is None or label.type != "none"):
+            label.relabel = label.type != "none"
 
 
 def complete_cpu(domain: Domain, context: Context) -> None:
@@ -117,6 +133,8 @@ def complete_clock(domain: Domain, context: Context) -> None:
         domain.clock = Clock()
     if domain.clock.offset is None:
         domain.clock.offset = "utc"
+    if domain.clock.offset == "variable" and domain.clock.basis is None:
+        domain.clock.basis = "utc"
 
 
 def complete_lifecycle(domain: Domain, context: Context) -> None:

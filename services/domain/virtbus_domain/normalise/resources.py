@@ -6,7 +6,7 @@ from virtbus_domain.normalise.context import Context, qemu_unsupported, unsuppor
 from virtbus_domain.xml.bitmap import canonical, numbers
 from virtbus_domain.xml.cpu import NumaCell
 from virtbus_domain.xml.domain import Domain
-from virtbus_domain.xml.tuning import IoThread
+from virtbus_domain.xml.tuning import IoThread, VcpuSched
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -52,6 +52,9 @@ def complete_memory(domain: Domain, context: Context) -> None:
 
 def check_memory_slots(domain: Domain, context: Context) -> None:
     """QEMU plugs memory into a NUMA cell, so there has to be one."""
+    modules = sum(device.model in ("dimm", "nvdimm") for device in domain.devices.memories) if domain.devices else 0
+    if context.qemu and modules > (domain.max_memory_slots or 0) and domain.max_memory:
+        raise qemu_unsupported(f"memory device count '{modules}' exceeds slots count '{domain.max_memory_slots}'")
     if context.qemu and domain.max_memory and not (domain.cpu and domain.cpu.numa):
         raise qemu_unsupported("At least one numa node has to be configured when enabling memory hotplug")
 
@@ -68,6 +71,9 @@ def complete_vcpus(domain: Domain, context: Context) -> None:
         raise unsupported("maximum vCPU count must not be less than current vCPU count")
     if domain.vcpu_current == domain.vcpu:
         domain.vcpu_current = None
+    online = sum(vcpu.enabled is True for vcpu in domain.vcpus)
+    if domain.vcpus and online != domain.vcpu:
+        domain.vcpu_current = online
     if domain.vcpu_placement is None:
         domain.vcpu_placement = "static"
 
@@ -89,6 +95,9 @@ def complete_cputune(domain: Domain, context: Context) -> None:
     del context
     if domain.cputune:
         domain.cputune.vcpupins.sort(key=lambda pin: pin.vcpu or 0)
+        domain.cputune.vcpuscheds = [
+            VcpuSched(vcpus=str(number), scheduler=sched.scheduler, priority=sched.priority)
+            for sched in domain.cputune.vcpuscheds for number in numbers(sched.vcpus or "")]
         domain.cputune.iothreadpins.sort(key=lambda pin: pin.iothread or 0)
 
 

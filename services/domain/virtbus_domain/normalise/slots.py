@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from virtbus_domain.normalise.address_sets import MemorySlots
 from virtbus_domain.normalise.context import Context, qemu_unsupported
 from virtbus_domain.xml.address import CcidAddress, DimmAddress
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.memory_device import MemoryDevice
+from virtbus_shared.errors import LibvirtError
 
 
 def assign_ccid(domain: Domain, context: Context) -> None:
@@ -21,23 +25,35 @@ def assign_ccid(domain: Domain, context: Context) -> None:
 
 
 def assign_memory_slots(domain: Domain, context: Context) -> None:
-    """Memory modules get the lowest slots that are free. Raises ``LibvirtError`` when one is taken or all are."""
-    assert domain.devices
-    modules = [memory for memory in domain.devices.memories if memory.model in ("dimm", "nvdimm")]
-    if not context.qemu or not modules or not domain.max_memory_slots:
+    """Memory modules get the lowest slots that are free. Raises ``LibvirtError`` when there are not enough."""
+    modules = _modules(domain, context)
+    if not modules or not domain.max_memory_slots:
         return
     slots = MemorySlots(domain.max_memory_slots)
-    bases: set[int] = set()
-    for memory in modules:
-        address = memory.address
+    for address in (memory.address for memory in modules):
         if isinstance(address, DimmAddress):
-            slots.reserve(address)
-            if address.base:
-                if address.base in bases:
-                    raise qemu_unsupported(f"memory device base '0x{address.base:x}' is already being used by another "
-                                           "memory device")
-                bases.add(address.base)
+            with contextlib.suppress(LibvirtError):
+                slots.reserve(address)
     for memory in modules:
         if not isinstance(memory.address, DimmAddress):
             memory.address = slots.next_free()
             slots.reserve(memory.address)
+
+
+def check_memory_places(domain: Domain, context: Context) -> None:
+    """Refuse memory modules in a slot that does not exist, and two in one slot or at one guest address."""
+    slots, bases = MemorySlots(domain.max_memory_slots or 0), set()
+    for memory in _modules(domain, context):
+        address = memory.address
+        if isinstance(address, DimmAddress):
+            slots.reserve(address)
+            if address.base in bases:
+                raise qemu_unsupported(f"memory device base '0x{address.base:x}' is already being used by another "
+                                       "memory device")
+            if address.base:
+                bases.add(address.base)
+
+
+def _modules(domain: Domain, context: Context) -> list[MemoryDevice]:
+    assert domain.devices
+    return [memory for memory in domain.devices.memories if context.qemu and memory.model in ("dimm", "nvdimm")]

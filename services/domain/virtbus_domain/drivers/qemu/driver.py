@@ -10,16 +10,16 @@ import asyncio
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import ClassVar
 
-from virtbus_domain.drivers.qemu.capabilities import Machine, QemuCapabilities, find_emulators
+from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities, find_emulators
 from virtbus_domain.drivers.qemu.capabilities_cache import CapabilitiesCache
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
 from virtbus_domain.drivers.qemu.guest_capabilities import guest_element
 from virtbus_domain.drivers.qemu.native import from_arguments, native_arguments
 from virtbus_domain.drivers.qemu.process import TERM_GRACE
+from virtbus_domain.drivers.qemu.reading import complete, find_emulator
 from virtbus_domain.drivers.qemu.running import (
     DESTROYED,
     KILLED,
@@ -32,11 +32,10 @@ from virtbus_domain.drivers.qemu.running import (
 from virtbus_domain.drivers.qemu.start import start_guest
 from virtbus_domain.drivers.qemu.statistics import measure
 from virtbus_domain.moves import Move
-from virtbus_domain.normalise import Context, normalise
 from virtbus_domain.object import DomainObject
 from virtbus_domain.statistics import DomainStatistics, Shape
 from virtbus_domain.xml import format_domain, parse_domain
-from virtbus_domain.xml.domain import Devices, Domain
+from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
 from virtbus_shared.api import domain as api
 from virtbus_shared.errors import LibvirtError, invalid_arg
@@ -125,26 +124,8 @@ class QemuDriver(RunningGuests):
     async def read(self, xml: str) -> Domain:
         """A document with the defaults of this node's QEMU."""
         model = parse_domain(xml)
-        if model.type not in (None, "qemu", "kvm"):
-            raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, f"Emulator '{self._emulator(model)}' does not support "
-                               f"virt type '{model.type}'", domain=self.error_domain)
-        capabilities = await self._cache.get(self._emulator(model))
-        model.devices = model.devices or Devices()
-        model.devices.emulator = str(capabilities.binary)
-        machine = capabilities.canonical_machine(model.os.machine if model.os else None)
-        normalise(model, Context("qemu", machine=lambda _arch, _name: machine.name, default_cpu=_model_name(machine),
-                                 nvram_dir=str(self.host.state_dir / "nvram")))
+        complete(model, await self._cache.get(find_emulator(model)), self.host.state_dir / "nvram")
         return model
-
-    def _emulator(self, model: Domain) -> Path:
-        if model.devices and model.devices.emulator:
-            return Path(model.devices.emulator)
-        arch = (model.os.arch if model.os else None) or os.uname().machine
-        binary = find_emulators().get(arch)
-        if binary is None:
-            raise LibvirtError(c.VIR_ERR_INVALID_ARG, f"could not find capabilities for arch={arch}: no "
-                               f"qemu-system-{arch} in PATH", domain=c.VIR_FROM_CAPABILITIES)
-        return binary
 
     # -- the rows ---------------------------------------------------------------------------------------------------
 
@@ -167,7 +148,7 @@ class QemuDriver(RunningGuests):
     async def domain_create(self, domain: DomainObject, model: Domain, flags: int) -> Move:
         """Start QEMU, connect to it, and let it run. When that fails, nothing is left of it."""
         paused = bool(flags & c.VIR_DOMAIN_START_PAUSED)
-        capabilities = await self._cache.get(self._emulator(model))
+        capabilities = await self._cache.get(find_emulator(model))
         problem = await self._cache.kvm_problem(capabilities.binary) if model.type == "kvm" else None
         guest = Guest(GuestPaths(self.host.run_dir, domain.id, domain.uuid), self._on_event)
         domain.live = await start_guest(guest, model, capabilities, self.host.state_dir,
@@ -180,7 +161,7 @@ class QemuDriver(RunningGuests):
         """QEMU's arguments as a start would build them, with nothing made for it: shell words on one line."""
         _require_format(native)
         model = await self.read(xml)
-        capabilities = await self._cache.get(self._emulator(model))
+        capabilities = await self._cache.get(find_emulator(model))
         problem = await self._cache.kvm_problem(capabilities.binary) if model.type == "kvm" else None
         return native_arguments(model, capabilities, self.host.run_dir, kvm_problem=problem)
 
@@ -254,8 +235,3 @@ class QemuDriver(RunningGuests):
 def _require_format(native: str) -> None:
     if native != "qemu-argv":
         raise invalid_arg(f"unsupported config type {native}")
-
-
-def _model_name(machine: Machine) -> str:
-    """The CPU model that a machine has by default: its QOM type is "qemu64-x86_64-cpu"."""
-    return (machine.default_cpu or "qemu64").removesuffix("-cpu").rpartition("-")[0] or "qemu64"

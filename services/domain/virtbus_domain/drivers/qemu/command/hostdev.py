@@ -6,7 +6,8 @@ from virtbus_domain.drivers.qemu.command.arguments import unsupported
 from virtbus_domain.drivers.qemu.command.parts import Part, part_device
 from virtbus_domain.drivers.qemu.command.place import place, rom, switch
 from virtbus_domain.drivers.qemu.command.setup import Setup
-from virtbus_domain.xml.hostdev import Hostdev, HostPciAddress, HostUsbAddress, MdevAddress
+from virtbus_domain.xml.address import HostPciAddress
+from virtbus_domain.xml.hostdev import Hostdev, HostUsbAddress, MdevAddress
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
