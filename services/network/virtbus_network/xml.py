@@ -15,7 +15,7 @@ from collections.abc import Callable
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import Document, attr, block, element, raw, sub, subs, text
-from virtbus_shared.service.xml_lines import Element, Output, Raw
+from virtbus_shared.service.xml_lines import Output, Partial, Raw
 from virtbus_shared.service.xml_metadata import Metadata, read_metadata, write_metadata
 from virtbus_shared.service.xml_values import MAC, UINT, UUID, YESNO, Refusal, words
 
@@ -30,7 +30,7 @@ def _wrong(detail: str) -> Refusal:
 
 
 @element
-class ForwardInterface(Element):
+class ForwardInterface(Partial):
     """A host interface that traffic may leave through; ``connections`` counts a running network's users of it."""
 
     dev: str | None = attr("@dev")
@@ -38,7 +38,7 @@ class ForwardInterface(Element):
 
 
 @element
-class Forward(Element):
+class Forward(Partial):
     """How traffic leaves the network; without a mode, by address translation."""
 
     dev: str | None = attr("@dev")
@@ -54,7 +54,7 @@ class Forward(Element):
 
 
 @element
-class Bridge(Element):
+class Bridge(Partial):
     """The host bridge; ``delay`` is the forwarding delay in seconds."""
 
     name: str | None = attr("@name")
@@ -65,7 +65,7 @@ class Bridge(Element):
 
 
 @element
-class DhcpRange(Element):
+class DhcpRange(Partial):
     """Addresses to lease, both ends included."""
 
     start: str | None = attr("@start")
@@ -74,7 +74,7 @@ class DhcpRange(Element):
 
 
 @element
-class DhcpHost(Element):
+class DhcpHost(Partial):
     """A fixed lease, known by MAC address, client id or name."""
 
     mac: str | None = attr("@mac", MAC, error=_wrong("Cannot parse MAC address '{value}' in network '{name}'"))
@@ -85,7 +85,7 @@ class DhcpHost(Element):
 
 
 @element
-class Dhcp(Element):
+class Dhcp(Partial):
     """The DHCP service of one address family."""
 
     ranges: list[DhcpRange] = subs("range", DhcpRange)
@@ -94,7 +94,7 @@ class Dhcp(Element):
 
 
 @element(open_tag=True)
-class Ip(Element):
+class Ip(Partial):
     """An address of the bridge, with ``netmask`` or ``prefix`` as the user wrote it, and its services."""
 
     family: str | None = attr("@family", words("ipv4", "ipv6"),
@@ -114,7 +114,7 @@ class Ip(Element):
 
 
 @element
-class Network(Element):
+class Network(Partial):
     """A virtual network; ``connections`` counts the guests on a running one."""
 
     connections: int | None = attr("@connections", UINT, live=True)

@@ -178,12 +178,13 @@ def computer(host: Host) -> NodeDevice:
     """The root of all devices: the machine itself, as its firmware describes it."""
     dmi = host.dmi
     firmware = [dmi(key) for key in ("bios_vendor", "bios_version", "bios_date")]
-    # The format demands the element even where no firmware says a word.
-    empty = None if any(firmware) else {"": Rest(elements=[Raw("firmware")])}
-    return NodeDevice(name="computer", capability=SystemCapability(
+    system = SystemCapability(
         type="system", product=dmi("product_name"), hardware_vendor=dmi("sys_vendor"),
         hardware_version=dmi("product_version"), hardware_serial=dmi("product_serial"), hardware_uuid=host.uuid(),
-        firmware_vendor=firmware[0], firmware_version=firmware[1], firmware_release_date=firmware[2], rest=empty))
+        firmware_vendor=firmware[0], firmware_version=firmware[1], firmware_release_date=firmware[2])
+    if not any(firmware):  # the format demands the element even where no firmware says a word
+        system.rest = {"": Rest(elements=[Raw("firmware")])}
+    return NodeDevice(name="computer", capability=system)
 
 
 def enumerate_devices(host: Host) -> list[NodeDevice]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import Document, attr, choice, each, element, fixed, sub, subs, text
-from virtbus_shared.service.xml_lines import Element
+from virtbus_shared.service.xml_lines import Element, Partial
 from virtbus_shared.service.xml_values import MAC, UINT, ULONG, hexa, number, words
 
 __all__ = ["DevNode", "IdName", "IommuGroup", "NetCapability", "NodeDevice", "PciAddress", "PciCapability", "PciLink",
@@ -18,7 +18,7 @@ __all__ = ["DevNode", "IdName", "IommuGroup", "NetCapability", "NodeDevice", "Pc
 
 
 @element
-class DevNode(Element):
+class DevNode(Partial):
     """A file under /dev: ``type`` "dev" for the node itself, "link" for a symbolic link to it."""
 
     type: str | None = attr("@type", words("dev", "link"))
@@ -26,14 +26,14 @@ class DevNode(Element):
 
 
 @element
-class Capability(Element):
+class Capability(Partial):
     """A capability whose family has no model: kept as it is."""
 
     type: str | None = attr("@type")
 
 
 @element
-class SystemCapability(Element):
+class SystemCapability(Partial):
     """The computer itself, as its firmware (DMI) describes it."""
 
     type: str = fixed("@type", "system")
@@ -48,7 +48,7 @@ class SystemCapability(Element):
 
 
 @element
-class IdName(Element):
+class IdName(Partial):
     """A PCI vendor or product: its number, and its name where the PCI database knows one."""
 
     id: int | None = attr("@id", hexa(4))
@@ -56,7 +56,7 @@ class IdName(Element):
 
 
 @element
-class PciAddress(Element):
+class PciAddress(Partial):
     """Where a PCI function is."""
 
     domain: int | None = attr("@domain", hexa(4))
@@ -66,7 +66,7 @@ class PciAddress(Element):
 
 
 @element
-class PciSubCapability(Element):
+class PciSubCapability(Partial):
     """``phys_function`` and ``virt_functions`` with addresses (SR-IOV), or a bridge kind without any."""
 
     type: str | None = attr("@type")
@@ -75,7 +75,7 @@ class PciSubCapability(Element):
 
 
 @element
-class IommuGroup(Element):
+class IommuGroup(Partial):
     """The functions that can only be assigned to a guest together."""
 
     number: int | None = attr("@number", UINT)
@@ -83,7 +83,7 @@ class IommuGroup(Element):
 
 
 @element
-class PciLink(Element):
+class PciLink(Partial):
     """A PCI Express link: what the device can ("cap", with its port) or what was negotiated ("sta"); speed in GT/s."""
 
     validity: str | None = attr("@validity", words("cap", "sta"))
@@ -93,7 +93,7 @@ class PciLink(Element):
 
 
 @element
-class PciCapability(Element):
+class PciCapability(Partial):
     """A PCI function; ``class_code`` is the 24-bit class, the address is written in decimal here."""
 
     type: str = fixed("@type", "pci")
@@ -111,7 +111,7 @@ class PciCapability(Element):
 
 
 @element
-class NetCapability(Element):
+class NetCapability(Partial):
     """A network interface of the host; ``link_speed`` in Mbit/s, ``features`` by libvirt's names (rx, tso, rdma)."""
 
     type: str = fixed("@type", "net")
@@ -125,7 +125,7 @@ class NetCapability(Element):
 
 
 @element
-class RemovableMedia(Element):
+class RemovableMedia(Partial):
     """What is in a drive with removable media; sizes in bytes."""
 
     type: str = fixed("@type", "removable")
@@ -137,7 +137,7 @@ class RemovableMedia(Element):
 
 
 @element
-class StorageCapability(Element):
+class StorageCapability(Partial):
     """A disk of the host; ``block`` is its device node, ``size`` in bytes (absent for removable media)."""
 
     type: str = fixed("@type", "storage")
@@ -160,7 +160,7 @@ CAPABILITIES: dict[str, type[Element]] = {
 
 
 @element
-class NodeDevice(Element):
+class NodeDevice(Partial):
     """One device: ``path`` in sysfs, ``parent`` by libvirt's name ("computer" for the root)."""
 
     name: str | None = text("name")

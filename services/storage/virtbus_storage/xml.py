@@ -15,7 +15,7 @@ from collections.abc import Callable
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import Document, attr, element, flag, raw, size, sub, text
-from virtbus_shared.service.xml_lines import Element, Raw
+from virtbus_shared.service.xml_lines import Partial, Raw
 from virtbus_shared.service.xml_values import INT, OCTAL, UUID, Refusal, words
 
 POOL_TYPES = ("dir", "fs", "netfs", "logical", "disk", "iscsi", "iscsi-direct", "scsi", "mpath", "rbd", "sheepdog",
@@ -43,7 +43,7 @@ def _unsupported(detail: str) -> Refusal:
 
 
 @element
-class Permissions(Element):
+class Permissions(Partial):
     """Mode, owner, group and security label of a file; -1 leaves an id as it is."""
 
     mode: int | None = text("mode", OCTAL, error=_wrong("malformed octal mode"))
@@ -53,7 +53,7 @@ class Permissions(Element):
 
 
 @element(open_tag=True)
-class PoolSource(Element):
+class PoolSource(Partial):
     """Where the storage is: hosts, devices, a directory or a name there, by pool type."""
 
     hosts: tuple[Raw, ...] = raw("host")
@@ -70,7 +70,7 @@ class PoolSource(Element):
 
 
 @element
-class PoolTarget(Element):
+class PoolTarget(Partial):
     """Where the volumes appear on the host."""
 
     path: str | None = text("path")
@@ -78,7 +78,7 @@ class PoolTarget(Element):
 
 
 @element
-class Pool(Element):
+class Pool(Partial):
     """A storage pool. The three sizes are output only."""
 
     type: str | None = attr("@type", words(*POOL_TYPES))
@@ -94,7 +94,7 @@ class Pool(Element):
 
 
 @element
-class Timestamps(Element):
+class Timestamps(Partial):
     """Times of the file, in seconds with nanoseconds; output only."""
 
     atime: str | None = text("atime")
@@ -104,7 +104,7 @@ class Timestamps(Element):
 
 
 @element
-class VolumeTarget(Element):
+class VolumeTarget(Partial):
     """The image: path, format, ownership and what only some formats have."""
 
     path: str | None = text("path")
@@ -121,7 +121,7 @@ class VolumeTarget(Element):
 
 
 @element
-class BackingStore(Element):
+class BackingStore(Partial):
     """The image that an overlay refers to."""
 
     path: str | None = text("path")
@@ -132,7 +132,7 @@ class BackingStore(Element):
 
 
 @element
-class Volume(Element):
+class Volume(Partial):
     """A storage volume. ``key`` and ``physical`` are output only."""
 
     type: str | None = attr("@type", words(*VOLUME_TYPES), error=_unsupported("unknown volume type '{value}'"))

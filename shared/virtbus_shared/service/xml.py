@@ -13,13 +13,14 @@ what it may be, in the order libvirt writes them::
 From these lines one reader and one writer per class are made when it is first used. A path may pass through elements
 ("target/@dev"); fields below the same element share it. Reading adds no defaults: absent is None, and what libvirt
 fills in belongs to separate passes. Output is libvirt's own: two spaces, single quotes, fixed order. What no line
-declares is kept in ``rest`` and written at the end of its element, so that a stored document loses nothing before its
-family is modelled. Text comes from strangers: ``parse_root`` says what is refused early.
+declares is dropped, as libvirt drops it; a model that is not complete derives from ``Partial`` and keeps it. Text comes
+from strangers: ``parse_root`` says what is refused early.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast, dataclass_transform, overload
 
@@ -27,96 +28,103 @@ from lxml import etree
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml_lines import PLANS, Block, Element, Line, Live, Output, Plan, Raw, Refused
+from virtbus_shared.service.xml_lines import PLANS, Block, Element, Line, Output, Plan, Raw, Refused, Test
 from virtbus_shared.service.xml_read import read_model
 from virtbus_shared.service.xml_values import STR, AnyRefusal, Kind
 from virtbus_shared.service.xml_write import write_model
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Element)
+# What picks a model: an attribute, or a function that finds it elsewhere.
+By = str | Callable[[etree._Element], str | None]
 
 # libvirt's own limit of a string in a remote call; the largest real documents have a hundredth of it.
 MAX_CHARACTERS = 4 * 1024 * 1024
 
 
-def _declare(line: Line, default: object = None) -> Any:
-    return dataclasses.field(default=default, metadata={"xml": line})
-
-
-def _declare_list(line: Line) -> Any:
-    return dataclasses.field(default_factory=list, metadata={"xml": line})
-
-
 @overload
-def attr(path: str, *, live: Live = False, secret: bool = False, error: AnyRefusal | None = None,
-         required: AnyRefusal | bool = False) -> str | None: ...
+def attr(path: str, *, live: Test = False, migratable: Test = True, secret: bool = False,
+         error: AnyRefusal | None = None, required: AnyRefusal | bool = False) -> str | None: ...
 @overload
-def attr(path: str, kind: Kind[T], *, live: Live = False, secret: bool = False, error: AnyRefusal | None = None,
-         required: AnyRefusal | bool = False) -> T | None: ...
-def attr(path: str, kind: Kind[Any] = STR, *, live: Live = False, secret: bool = False, error: AnyRefusal | None = None,
-         required: AnyRefusal | bool = False) -> Any:
+def attr(path: str, kind: Kind[T], *, live: Test = False, migratable: Test = True, secret: bool = False,
+         error: AnyRefusal | None = None, required: AnyRefusal | bool = False) -> T | None: ...
+def attr(path: str, kind: Kind[Any] = STR, *, live: Test = False, migratable: Test = True, secret: bool = False,
+         error: AnyRefusal | None = None, required: AnyRefusal | bool = False) -> Any:
     """An attribute: "@type", or "target/@dev" below child elements; None when absent.
 
-    ``live`` keeps it out of the stored form, always or when the given test of value and model says so; ``secret``
-    writes it only on request; ``error`` is libvirt's own refusal where it differs from the usual one. An element
-    without a ``required`` attribute is refused, in the usual words or in those given.
+    ``live`` keeps it out of the stored form, always or when the given test of value and model says so; ``migratable``
+    is the same for what is not sent along; ``secret`` writes it only on request; ``error`` is libvirt's own refusal
+    where it differs from the usual one. An element without a ``required`` attribute is refused, in the usual words or
+    in those given. These words mean the same for every kind of line.
     """
-    return _declare(Line("attr", path, kind, live=live, secret=secret, error=error, required=required))
+    return Line("attr", path, kind, live=live, migratable=migratable, secret=secret, error=error,
+                required=required)
 
 
 @overload
-def text(path: str, *, live: Live = False, error: AnyRefusal | None = None) -> str | None: ...
+def text(path: str, *, live: Test = False, migratable: Test = True, error: AnyRefusal | None = None) -> str | None: ...
 @overload
-def text(path: str, kind: Kind[T], *, live: Live = False, error: AnyRefusal | None = None) -> T | None: ...
-def text(path: str, kind: Kind[Any] = STR, *, live: Live = False, error: AnyRefusal | None = None) -> Any:
+def text(path: str, kind: Kind[T], *, live: Test = False, migratable: Test = True,
+         error: AnyRefusal | None = None) -> T | None: ...
+def text(path: str, kind: Kind[Any] = STR, *, live: Test = False, migratable: Test = True,
+         error: AnyRefusal | None = None) -> Any:
     """The text of a child element, "." for the element's own; an empty one is as good as absent."""
-    return _declare(Line("text", path, kind, live=live, error=error))
+    return Line("text", path, kind, live=live, migratable=migratable, error=error)
 
 
-def size(path: str, unit: str, *, live: Live = False, output_only: bool = False,
+def size(path: str, unit: str, *, live: Test = False, migratable: Test = True, output_only: bool = False,
          error: AnyRefusal | None = None) -> int | None:
-    """A child element with a number and a ``unit``: without one read as ``unit``, and held and written in it.
+    """A number with a ``unit`` beside it: without one read as ``unit``, and held and written in it.
 
-    What a client writes into an ``output_only`` one is ignored, even nonsense.
+    It is the text of a child element ("memory", or "memory/." where other lines declare attributes of it), or an
+    attribute ("@size"). What a client writes into an ``output_only`` one is ignored, even nonsense.
     """
-    return cast(int | None, _declare(Line("size", path, unit=unit, live=live, output_only=output_only, error=error)))
+    return cast(int | None, Line("size", path, unit=unit, live=live, migratable=migratable, output_only=output_only,
+                          error=error))
 
 
-def flag(path: str, *, input_only: bool = False) -> bool:
+def flag(path: str, *, live: Test = False, migratable: Test = True, input_only: bool = False) -> bool:
     """An empty child element that means yes by being there; ``input_only``: a wish that no document repeats."""
-    return cast(bool, _declare(Line("flag", path, input_only=input_only), default=False))
+    return cast(bool, Line("flag", path, default=False, live=live, migratable=migratable, input_only=input_only))
 
 
 def fixed(path: str, value: str) -> str:
     """An attribute that is the same in every object of a class (the ``type`` that picked it)."""
-    return cast(str, _declare(Line("attr", path), default=value))
+    return cast(str, Line("attr", path, default=value))
 
 
-def sub(path: str, model: type[M], *, live: Live = False) -> M | None:
+def sub(path: str, model: type[M], *, live: Test = False, migratable: Test = True, secret: bool = False) -> M | None:
     """A child element with a model of its own."""
-    return cast(M | None, _declare(Line("sub", path, model=model, live=live)))
+    return cast(M | None, Line("sub", path, model=model, live=live, migratable=migratable, secret=secret))
 
 
 def nested(path: str) -> Any:
     """A child element with the same model as the one that it stands in, to any depth."""
-    return _declare(Line("sub", path, nested=True))
+    return Line("sub", path, nested=True)
 
 
-def choice(path: str, by: str | Callable[[etree._Element], str | None], cases: Mapping[str, type[M]], *,
-           default: type[M] | None = None, error: AnyRefusal | None = None,
-           required: AnyRefusal | bool = True) -> M | None:
+def choice(path: str, by: By, cases: Mapping[str, type[M]], *, default: type[M] | None = None, live: Test = False,
+           migratable: Test = True, error: AnyRefusal | None = None, required: AnyRefusal | bool = True) -> M | None:
     """A child element whose attribute ``by`` picks its model; ``default`` serves when the attribute is absent.
 
     Where what picks it stands elsewhere, ``by`` is a function that finds it. ``required`` is libvirt's refusal of an
     element that has neither.
     """
-    return cast(M | None, _declare(Line("sub", path, model=default or Element, by=by, cases=cases, error=error,
-                                        required=required)))
+    return cast(M | None, Line("sub", path, model=default or Element, by=by, cases=cases, live=live,
+                               migratable=migratable, error=error, required=required))
 
 
-def subs(path: str, model: type[M], *, live: Live = False, secret: bool = False) -> list[M]:
+def subs(path: str, model: type[M], *, live: Test = False, migratable: Test = True, secret: bool = False) -> list[M]:
     """Child elements of one name, each with a model of its own."""
-    return cast(list[M], _declare_list(Line("subs", path, model=model, live=live, secret=secret)))
+    return cast(list[M], Line("subs", path, default=list, model=model, live=live, migratable=migratable, secret=secret))
+
+
+def choices(path: str, by: By, cases: Mapping[str, type[M]], *, default: type[M] | None = None, live: Test = False,
+            migratable: Test = True, error: AnyRefusal | None = None,
+            required: AnyRefusal | bool = True) -> list[M]:
+    """Child elements of one name, for each of which an attribute picks the model: see ``choice``."""
+    return cast(list[M], Line("subs", path, default=list, model=default or Element, by=by, cases=cases, live=live,
+                              migratable=migratable, error=error, required=required))
 
 
 @overload
@@ -125,40 +133,61 @@ def each(path: str) -> list[str]: ...
 def each(path: str, kind: Kind[T], *, error: AnyRefusal | None = None) -> list[T]: ...
 def each(path: str, kind: Kind[Any] = STR, *, error: AnyRefusal | None = None) -> Any:
     """Child elements of one name that hold a text each ("initarg"), or one attribute each ("boot/@dev")."""
-    return _declare_list(Line("each", path, kind, error=error))
+    return Line("each", path, kind, default=list, error=error)
 
 
 def raw(path: str) -> tuple[Raw, ...]:
     """Child elements of one name that are kept whole, in this place of the order."""
-    return cast(tuple[Raw, ...], _declare(Line("raw", path), default=()))
+    return cast(tuple[Raw, ...], Line("raw", path, default=()))
 
 
-def block(path: str, read: Callable[[etree._Element], T], write: Callable[[T], str], *, live: Live = False) -> T | None:
+def block(path: str, read: Callable[[etree._Element], T], write: Callable[[T], str], *, live: Test = False,
+          migratable: Test = True) -> T | None:
     """A child element with a reader and a writer of its own; ``write`` gives its lines, indented."""
-    return cast(T | None, _declare(Line("block", path, block=Block(read, write), live=live)))
+    return cast(T | None, Line("block", path, block=Block(read, write), live=live, migratable=migratable))
 
 
 @overload
 def element(cls: type[M], /) -> type[M]: ...
 @overload
-def element(*, open_tag: bool = False,
-            namespaces: Mapping[str, str] | None = None) -> Callable[[type[M]], type[M]]: ...
+def element(*, open_tag: bool = False, namespaces: Mapping[str, str] | None = None, declare: bool = True,
+            unknown_child: AnyRefusal | None = None) -> Callable[[type[M]], type[M]]: ...
 @dataclass_transform(kw_only_default=True)
-def element(cls: type[M] | None = None, /, *, open_tag: bool = False,
-            namespaces: Mapping[str, str] | None = None) -> type[M] | Callable[[type[M]], type[M]]:
-    """Make a model of a class: a slotted dataclass whose lines are known to the readers and writers.
+def element(cls: type[M] | None = None, /, *, open_tag: bool = False, namespaces: Mapping[str, str] | None = None,
+            declare: bool = True,
+            unknown_child: AnyRefusal | None = None) -> type[M] | Callable[[type[M]], type[M]]:
+    """Make a model of a class: one with a slot for each line, whose lines are known to the readers and writers.
 
     ``open_tag`` writes it as an open and a close tag even when empty, as libvirt does with ``devices``; ``namespaces``
-    are those of its "prefix:tag" paths, by prefix.
+    are those of its "prefix:tag" paths, by prefix, and it declares the used ones unless ``declare`` says that an
+    element around it does. ``unknown_child`` refuses a child that no line declares ("{value}" is its name).
     """
     def make(plain: type[M]) -> type[M]:
-        model = dataclasses.dataclass(slots=True, kw_only=True)(plain)
-        lines = [(f.name, f.metadata["xml"]) for f in dataclasses.fields(model) if "xml" in f.metadata]
-        lines = [(name, dataclasses.replace(line, model=model) if line.nested else line) for name, line in lines]
-        PLANS[model] = Plan(model, lines, open_tag=open_tag, namespaces=namespaces or {})
+        own = {name: value for name, value in vars(plain).items() if isinstance(value, Line)}
+        lines = {name: line for base in reversed(plain.__mro__[1:]) if base in PLANS
+                 for name, line in PLANS[base].lines.items()}
+        body = {name: value for name, value in vars(plain).items()
+                if name not in own and name not in ("__dict__", "__weakref__")}
+        # A class cannot be given slots after it was made.
+        body["__slots__"] = tuple(name for name in own if name not in lines)
+        model = cast(type[M], cast(Any, type(plain))(plain.__name__, plain.__bases__, body))
+        lines |= {name: dataclasses.replace(line, model=model) if line.nested else line for name, line in own.items()}
+        PLANS[model] = Plan(model, lines, open_tag=open_tag, namespaces=namespaces, declare=declare,
+                            unknown_child=unknown_child)
         return model
 
     return make if cls is None else make(cls)
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False,
+                           remove_blank_text=True, huge_tree=False)
+
+
+_PARSER = _parser()
+# lxml keeps every name that it met in a thread as long as the thread lives: what large documents call their elements
+# shall not stay. Common ones are too small to bring much, and a thread for each would cost more than they do.
+_LARGE = 32 * 1024
 
 
 def parse_root(text: str, label: str, domain: int) -> etree._Element:
@@ -170,16 +199,33 @@ def parse_root(text: str, label: str, domain: int) -> etree._Element:
     if len(text) > MAX_CHARACTERS:
         detail = f"({label}): document of {len(text)} characters is larger than the {MAX_CHARACTERS} permitted"
         raise LibvirtError(c.VIR_ERR_XML_DETAIL, detail, domain=domain)
-    parser = etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False,
-                             remove_blank_text=True, huge_tree=False)
+    data = text.encode("utf-8", "surrogatepass")
     try:
-        root = etree.fromstring(text.encode("utf-8", "surrogatepass"), parser)
+        root = etree.fromstring(data, _PARSER) if len(data) < _LARGE else _parsed_aside(data)
     except etree.XMLSyntaxError as wrong:
         raise LibvirtError(c.VIR_ERR_XML_DETAIL, _syntax_detail(text, label, wrong), domain=domain) from None
-    if root.getroottree().docinfo.internalDTD is not None:
+    if "<!DOCTYPE" in text and root.getroottree().docinfo.internalDTD is not None:
         raise LibvirtError(c.VIR_ERR_XML_DETAIL, f"({label}):1: document type declarations are not accepted",
                            domain=domain)
     return root
+
+
+def _parsed_aside(data: bytes) -> etree._Element:
+    """The root element, parsed in a thread of its own."""
+    outcome: list[etree._Element | etree.XMLSyntaxError] = []
+
+    def parse() -> None:
+        try:
+            outcome.append(etree.fromstring(data, _parser()))
+        except etree.XMLSyntaxError as wrong:
+            outcome.append(wrong)
+
+    thread = threading.Thread(target=parse, name="xml")
+    thread.start()
+    thread.join()
+    if isinstance(outcome[0], etree.XMLSyntaxError):
+        raise outcome[0]
+    return outcome[0]
 
 
 def _syntax_detail(text: str, label: str, wrong: etree.XMLSyntaxError) -> str:

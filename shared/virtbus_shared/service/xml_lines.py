@@ -1,14 +1,16 @@
-"""What a model is made of: declared lines, the node tree they form, and what is kept of an element beyond them.
+"""What a model is made of: declared lines, the node tree they form, and the classes that models derive from.
 
 ``xml.py`` declares lines, ``xml_read.py`` and ``xml_write.py`` turn them into functions. This file holds what all three
-share, and nothing that knows about reading or writing.
+share, and what tells of a model's lines (``lines_of``, ``declared``, ``content``); nothing here reads or writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from lxml import etree
@@ -16,20 +18,24 @@ from lxml import etree
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml_values import STR, AnyRefusal, Kind
 
-# libxml2's own limit in the release that libvirt 9.0.0 is built with.
+# libxml2's own limit, which parsing keeps: nothing here needs a guard against deeper documents.
 MAX_DEPTH = 256
 
 
 class Output(IntFlag):
-    """Which of libvirt's serialisations of one object: the stored form, or with what only a running one has."""
+    """Which of libvirt's serialisations of one object: the stored form, or with what only a running one has.
+
+    ``SECURE`` adds passwords; ``MIGRATABLE`` leaves out what the other side of a migration could not read.
+    """
 
     INACTIVE = 0
     LIVE = 1
     SECURE = 2
+    MIGRATABLE = 4
 
 
-# Shown in live output only: always, or where a test of the value and its model says so.
-Live = bool | Callable[[Any, Any], bool]
+# A test of a value and its model, or the same answer for all.
+Test = bool | Callable[[Any, Any], bool]
 
 
 class Raw(NamedTuple):
@@ -49,13 +55,6 @@ class Rest:
     elements: list[Raw] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Element:
-    """What every model has: ``rest`` by path below the element ("" for itself), or None."""
-
-    rest: dict[str, Rest] | None = None
-
-
 class Block(NamedTuple):
     """A reader and a writer for an element that is neither a value nor a model; ``write`` gives its lines."""
 
@@ -63,13 +62,65 @@ class Block(NamedTuple):
     write: Callable[[Any], str]
 
 
+class Element:
+    """What every model has: a constructor by keyword, equality by content, deep copies.
+
+    What no line of a model declares is dropped when a document is read, as libvirt drops it.
+    """
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]  # what changes is no key
+
+    def __init__(self, **values: Any) -> None:
+        plan = PLANS[type(self)]
+        for name, default in plan.defaults.items():
+            setattr(self, name, [] if default is list else default)
+        for name, value in values.items():
+            if name not in plan.defaults:
+                raise TypeError(f"{type(self).__name__} has no line {name!r}")
+            setattr(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        values = PLANS[type(self)].values
+        return bool(values(self) == values(other))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in content(self).items())})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Element:
+        twin = object.__new__(type(self))
+        for name in PLANS[type(self)].defaults:
+            value = getattr(self, name)
+            setattr(twin, name, value if type(value) in _FLAT else copy.deepcopy(value, memo))
+        return twin
+
+
+_FLAT = (type(None), str, int, bool)
+
+
+class Partial(Element):
+    """A model that does not describe all of its element yet: what no line declares is kept, and written at its end.
+
+    ``rest`` holds it by path below the element ("" for itself), None when there is nothing.
+    """
+
+    __slots__ = ("rest",)
+    rest: dict[str, Rest] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One declared line; the functions in ``xml.py`` that make it say what the members mean."""
+    """One declared line; the functions in ``xml.py`` that make it say what the members mean.
+
+    ``default`` is what a field holds when nothing is there; the type ``list`` stands for a new list.
+    """
 
     shape: str
     path: str
     kind: Kind[Any] = STR
+    default: object = None
     model: type[Element] = Element
     nested: bool = False
     by: str | Callable[[etree._Element], str | None] = ""
@@ -79,9 +130,16 @@ class Line:
     input_only: bool = False
     error: AnyRefusal | None = None
     required: AnyRefusal | bool = False
-    live: Live = False
+    live: Test = False
+    migratable: Test = True
     secret: bool = False
     block: Block | None = None
+
+    @property
+    def models(self) -> list[type[Element]]:
+        """The models of which its value may be, each once."""
+        known = dict.fromkeys((self.model, *self.cases.values()))
+        return [model for model in known if model is not Element]
 
 
 class Refused(Exception):  # noqa: N818
@@ -116,22 +174,38 @@ class Node:
         self.items.append(node)
         return node
 
+    def lines(self) -> Iterator[tuple[str, Line]]:
+        """The names and lines at and below it."""
+        yield from ((name, line) for _, name, line in self.attrs)
+        if self.text:
+            yield self.text
+        for item in self.items:
+            if isinstance(item, Node):
+                yield from item.lines()
+            else:
+                yield item[1:]
+
 
 class Plan:
-    """The declared lines of one model class, as the tree of nodes that readers and writers are made from.
+    """What is known of one model class: its declared lines, and the tree of nodes they form.
 
-    ``open_tag`` writes an element without content as an open and a close tag; ``namespaces`` (prefix to URI) are those
-    of its "prefix:tag" paths, declared on the element itself as libvirt does.
+    The arguments are those of ``element``. ``defaults`` are those of all its fields; ``values`` gets their values.
     """
 
-    def __init__(self, model: type[Element], lines: Iterable[tuple[str, Line]], *, open_tag: bool,
-                 namespaces: Mapping[str, str]) -> None:
+    def __init__(self, model: type[Element], lines: Mapping[str, Line], *, open_tag: bool = False,
+                 namespaces: Mapping[str, str] | None = None, declare: bool = True,
+                 unknown_child: AnyRefusal | None = None) -> None:
         self.model = model
+        self.lines = lines
         self.open_tag = open_tag
-        self.namespaces = namespaces
-        self.lines = dict(lines)
+        self.namespaces = namespaces or {}
+        self.declare = declare
+        self.unknown_child = unknown_child
+        self.partial = issubclass(model, Partial)
+        self.defaults = {name: line.default for name, line in lines.items()} | ({"rest": None} if self.partial else {})
+        self.values: Callable[[Any], Any] = attrgetter(*self.defaults) if self.defaults else lambda model: ()
         self.root = Node("", "")
-        for name, line in self.lines.items():
+        for name, line in lines.items():
             self._place(name, line)
 
     def _place(self, name: str, line: Line) -> None:
@@ -141,7 +215,7 @@ class Plan:
         node = self.root
         for tag in parents:
             node = node.below(tag)
-        if line.shape == "attr":
+        if last.startswith("@"):
             node.attrs.append((last.removeprefix("@"), name, line))
         elif last == ".":
             node.text = (name, line)
@@ -150,3 +224,27 @@ class Plan:
 
 
 PLANS: dict[type[Element], Plan] = {}
+
+
+def lines_of(model: type[Element]) -> Mapping[str, Line]:
+    """The lines of a model class by field, in the order of output."""
+    return PLANS[model].lines
+
+
+def declared(root: type[Element]) -> list[type[Element]]:
+    """A model class and all that its lines lead to, each once."""
+    found: dict[type[Element], None] = {root: None}
+    left = [root]
+    while left:
+        for line in lines_of(left.pop()).values():
+            new = [model for model in line.models if model not in found]
+            found |= dict.fromkeys(new)
+            left += new
+    return list(found)
+
+
+def content(model: Element) -> dict[str, Any]:
+    """The fields of a model that something is set in, with their values: those that differ from what absence gives."""
+    found = {name: getattr(model, name) for name in PLANS[type(model)].defaults}
+    return {name: value for name, value in found.items()
+            if value != ([] if (default := PLANS[type(model)].defaults[name]) is list else default)}

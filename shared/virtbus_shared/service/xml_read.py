@@ -1,23 +1,27 @@
 """Readers: from an lxml element to a model, by the lines that the model's class declares.
 
-A reader walks the attributes and children of an element once and looks each name up. It knows nothing of error
-domains: it raises ``Refused``, which the document turns into libvirt's error with the path of the offending element.
+A reader knows nothing of error domains: it raises ``Refused``, which the document turns into libvirt's error with the
+path of the offending element.
+
+Readers are generated as source, one function for each class when it is first met, as ``dataclasses`` makes
+``__init__``: most of the time of a read goes into Python's own steps, and straight-line code takes the fewest. Nothing
+of a document enters the source: only names that our own models declare. ``reader_source`` shows it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, cast
 
 from lxml import etree
 
 from virtbus_shared import constants as c
-from virtbus_shared.service.xml_lines import MAX_DEPTH, PLANS, Element, Line, Node, Plan, Raw, Refused, Rest
-from virtbus_shared.service.xml_values import ZERO, AnyRefusal, read_size
+from virtbus_shared.service.xml_lines import PLANS, Element, Line, Node, Partial, Plan, Raw, Refused, Rest
+from virtbus_shared.service.xml_values import ZERO, AnyRefusal, Memo, read_size
 
 Namespaces = dict[str | None, str]
+Reader = Callable[[etree._Element], Any]
 
 
 def text_of(element: etree._Element) -> str:
@@ -27,15 +31,8 @@ def text_of(element: etree._Element) -> str:
     return str(element.xpath("string()"))
 
 
-def too_deep(element: etree._Element) -> Refused:
-    """The refusal of a document nested deeper than any format of libvirt."""
-    return Refused((c.VIR_ERR_XML_ERROR, f"Excessive depth in document: {MAX_DEPTH}"), element, general=True)
-
-
-def read_raw(element: etree._Element, scope: Namespaces, depth: int = 0) -> Raw:
+def read_raw(element: etree._Element, scope: Namespaces) -> Raw:
     """An element kept whole; ``scope`` holds the namespaces that are declared around it in our output."""
-    if depth > MAX_DEPTH:
-        raise too_deep(element)
     declared: list[tuple[str, str]] = []
     tag = str(element.tag)
     if tag[0] == "{" or None in scope:
@@ -57,8 +54,285 @@ def read_raw(element: etree._Element, scope: Namespaces, depth: int = 0) -> Raw:
         attrs.append((name, value))
     if len(element) == 0:
         return Raw(tag, tuple(declared + attrs), element.text or "")
-    children = tuple([read_raw(child, scope, depth + 1) for child in element if isinstance(child.tag, str)])
+    children = tuple([read_raw(child, scope) for child in element if isinstance(child.tag, str)])
     return Raw(tag, tuple(declared + attrs), "" if children else text_of(element), children)
+
+
+def read_model(model: type[Element], element: etree._Element) -> Element:
+    """The object that an element describes. Raises ``Refused``, or ``LibvirtError`` for units."""
+    return cast(Element, _READERS[model](element))
+
+
+def reader_source(model: type[Element]) -> str:
+    """The source of a model's reader, for those who want to see it."""
+    return _Source(PLANS[model]).text
+
+
+class _Readers(dict[type[Element], Reader]):
+    """The readers by class, each made when first asked for."""
+
+    def __missing__(self, model: type[Element]) -> Reader:
+        source = _Source(PLANS[model])
+        exec(compile(source.text, f"<reader of {model.__name__}>", "exec"), source.names)  # noqa: S102  # see above
+        reader = self[model] = cast(Reader, source.names["read"])
+        return reader
+
+
+_READERS = _Readers()
+
+# From so many declared attributes on, listing those that are there is cheaper than asking for each.
+_MANY_ATTRIBUTES = 8
+# From so many cases on, a table and a halving search are cheaper than comparing with each.
+_MANY_CASES = 5
+
+
+class _Source:
+    """The source of one reader.
+
+    The model is made first, with every field at its default; attributes and children then set what they hold. Of two
+    elements where one belongs, the first counts.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.scope: Namespaces = dict(plan.namespaces.items())
+        self.names: dict[str, Any] = {
+            "new": functools.partial(object.__new__, plan.model), "readers": _READERS, "scope": self.scope,
+            "text_of": text_of, "read_raw": read_raw, "refuse_attribute": _refuse_attribute,
+            "refuse_text": _refuse_text, "refuse_child": _refuse_child, "missing": _missing,
+            "keep_attribute": _keep_attribute, "keep_element": _keep_element,
+        }
+        self.lines = ["def read(element):", "    model = new()"]
+        self.lines += [f"    model.{name} = {'[]' if default is list else repr(default)}"
+                       for name, default in plan.defaults.items()]
+        self.node(plan.root, "element", "    ")
+        self.lines.append("    return model")
+        self.text = "\n".join(self.lines)
+
+    def named(self, value: object, hint: str) -> str:
+        """A name by which the source can use a value."""
+        name = f"{hint}_{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def node(self, node: Node, element: str, pad: str) -> None:
+        """Lines that take in the model's own element, or one without a model of its own."""
+        if self.plan.partial or len(node.attrs) > _MANY_ATTRIBUTES:
+            self.listed_attributes(node, element, pad)
+        else:
+            self.asked_attributes(node, element, pad)
+        if node.text:
+            name, line = node.text
+            self.guarded(name, line, pad, lambda deeper: self.take_text(name, line, element, deeper))
+        refusing = self.plan.unknown_child is not None and node is self.plan.root
+        if node.items or refusing or (self.plan.partial and not node.text):
+            self.children(node, element, pad)
+
+    def asked_attributes(self, node: Node, element: str, pad: str) -> None:
+        """Lines that ask for each declared attribute."""
+        for xml_name, name, line in node.attrs:
+            ask = f"{element}.get({xml_name.encode()!r})"
+            if node is self.plan.root and line.kind.read is None and line.default is None and not line.required:
+                self.lines.append(f"{pad}model.{name} = {ask}")
+                continue
+            self.lines.append(f"{pad}value = {ask}")
+            if line.required:
+                self.lines.append(f"{pad}if value is None: raise missing({self.missing(xml_name, line, element)})")
+            unset = "" if node is self.plan.root else f" and {_unset(name, line)}"
+            self.lines.append(f"{pad}if value is not None{unset}:")
+            self.take_attribute(xml_name, name, line, element, pad + "    ")
+
+    def missing(self, xml_name: str, line: Line, element: str) -> str:
+        """The arguments for refusing an element that lacks an attribute."""
+        return f"{element}, {xml_name!r}, {self.named(line.required, 'required')}"
+
+    def listed_attributes(self, node: Node, element: str, pad: str) -> None:
+        """Lines that go through the attributes that are there."""
+        def take(case: tuple[str, str, Line], deeper: str) -> None:
+            xml_name, name, line = case
+            if node is self.plan.root:
+                self.take_attribute(xml_name, name, line, element, deeper)
+            else:
+                self.guarded(name, line, deeper,
+                             lambda deepest: self.take_attribute(xml_name, name, line, element, deepest))
+
+        self.lines.append(f"{pad}for key, value in {element}.items():")
+        keep = f"keep_attribute(model, {node.key!r}, key, value)" if self.plan.partial else ""
+        self.cases("key", [(case[0], case) for case in node.attrs], take, keep, pad + "    ")
+        self.lines += [f"{pad}if {element}.get({xml_name.encode()!r}) is None: "
+                       f"raise missing({self.missing(xml_name, line, element)})"
+                       for xml_name, _, line in node.attrs if line.required]
+
+    def children(self, node: Node, element: str, pad: str) -> None:
+        """Lines that go through the child elements."""
+        child = f"child{len(pad)}"
+        otherwise = ""
+        if self.plan.partial:
+            otherwise = f"keep_element(model, {node.key!r}, {child}, scope)"
+        elif self.plan.unknown_child and node is self.plan.root:
+            otherwise = f"refuse_child({self.named(self.plan.unknown_child, 'refusal')}, {child})"
+
+        def take(item: Node | tuple[str, str, Line], deeper: str) -> None:
+            if isinstance(item, Node):
+                self.node(item, child, deeper)
+            else:
+                self.take_child(item[1], item[2], child, deeper)
+
+        self.lines += [f"{pad}if len({element}):",  # asking is cheaper than a list of nothing
+                       f"{pad}    for {child} in {element}[:]:", f"{pad}        tag = {child}.tag"]
+        tags = [item.tag if isinstance(item, Node) else item[0] for item in node.items]
+        self.cases("tag", list(zip(map(self.qualified, tags), node.items, strict=True)), take, otherwise,
+                   pad + "        ")
+
+    def qualified(self, tag: str) -> str:
+        """A tag as lxml spells it."""
+        prefix, colon, local = tag.partition(":")
+        return f"{{{self.scope[prefix]}}}{local}" if colon else tag
+
+    def cases(self, subject: str, cases: Sequence[tuple[str, Any]], take: Callable[[Any, str], None], otherwise: str,
+              pad: str) -> None:
+        """Lines that do what belongs to the string in ``subject``, or ``otherwise``."""
+        if len(cases) < _MANY_CASES:
+            for number, (text, case) in enumerate(cases):
+                self.lines.append(f"{pad}{'elif' if number else 'if'} {subject} == {text!r}:")
+                take(case, pad + "    ")
+            if otherwise:
+                self.lines += [f"{pad}else:", f"{pad}    {otherwise}"] if cases else [f"{pad}{otherwise}"]
+            return
+        table = self.named({text: number for number, (text, _) in enumerate(cases)}, "table")
+        self.lines += [f"{pad}number = {table}.get({subject})", f"{pad}if number is None:",
+                       f"{pad}    {otherwise or 'continue'}", f"{pad}else:"]
+        self.halves(0, [case for _, case in cases], take, pad + "    ")
+
+    def halves(self, first: int, cases: Sequence[Any], take: Callable[[Any, str], None], pad: str) -> None:
+        """Lines that search for ``number`` among cases that are numbered from ``first``."""
+        if len(cases) == 1:
+            take(cases[0], pad)
+            return
+        middle = len(cases) // 2
+        self.lines.append(f"{pad}if number < {first + middle}:")
+        self.halves(first, cases[:middle], take, pad + "    ")
+        self.lines.append(f"{pad}else:")
+        self.halves(first + middle, cases[middle:], take, pad + "    ")
+
+    def guarded(self, name: str, line: Line, pad: str, take: Callable[[str], None]) -> None:
+        """Lines that take in what is not there yet."""
+        self.lines.append(f"{pad}if {_unset(name, line)}:")
+        take(pad + "    ")
+
+    def take_attribute(self, xml_name: str, name: str, line: Line, element: str, pad: str) -> None:
+        """Lines that take in ``value`` of an attribute."""
+        if line.shape == "size":
+            self.lines.append(f"{pad}model.{name} = {self.named(_Size(line), 'size')}({element}, value, {xml_name!r})")
+        elif line.kind.read is None:
+            self.lines.append(f"{pad}model.{name} = value")
+        else:
+            self.converted(f"model.{name} = ", line, "", pad,
+                           f"refuse_attribute({{line}}, {element}, {xml_name!r}, value, str(wrong))")
+
+    def take_text(self, name: str, line: Line, element: str, pad: str) -> None:
+        """Lines that take in the text of an element."""
+        if line.output_only:
+            self.lines.append(f"{pad}pass")
+            return
+        self.lines.append(f"{pad}value = text_of({element}) if len({element}) else {element}.text")
+        if line.shape == "size":
+            self.lines.append(f"{pad}if value: model.{name} = {self.named(_Size(line), 'size')}({element}, value)")
+        elif line.kind.read is None:
+            self.lines.append(f"{pad}if value: model.{name} = value")
+        else:
+            self.lines.append(f"{pad}if value:")
+            self.converted(f"model.{name} = ", line, "", pad + "    ", f"refuse_text({{line}}, {element}, value)")
+
+    def converted(self, before: str, line: Line, after: str, pad: str, refuse: str) -> None:
+        """Lines that make of the text in ``value`` what the line's kind does, or refuse it."""
+        assert line.kind.read
+        self.lines += [f"{pad}try: {before}{self.named(Memo(line.kind.read), 'known')}[value]{after}",
+                       f"{pad}except ValueError as wrong: {refuse.format(line=self.named(line, 'line'))}"]
+
+    def take_child(self, name: str, line: Line, child: str, pad: str) -> None:
+        """Lines that take in one child element that is a value, a model, or kept whole."""
+        shape = line.shape
+        if shape == "flag":
+            self.lines.append(f"{pad}model.{name} = True")
+        elif shape == "raw":
+            self.lines.append(f"{pad}model.{name} += (read_raw({child}, scope),)")
+        elif shape == "subs":
+            self.lines.append(f"{pad}model.{name}.append({self.model(line, child)})")
+        elif shape == "each":
+            self.take_each(name, line, child, pad)
+        elif shape == "sub":
+            self.lines.append(f"{pad}if model.{name} is None: model.{name} = {self.model(line, child)}")
+        elif shape == "block":
+            assert line.block
+            self.lines.append(f"{pad}if model.{name} is None: "
+                              f"model.{name} = {self.named(line.block.read, 'block')}({child})")
+        else:
+            self.guarded(name, line, pad, lambda deeper: self.take_text(name, line, child, deeper))
+
+    def model(self, line: Line, child: str) -> str:
+        """An expression for the model of a child element."""
+        if not line.by:
+            return f"readers[{self.named(line.model, 'model')}]({child})"
+        other = f"{self.named(_Other(line), 'other')}({child})"
+        if callable(line.by):
+            return f"readers[{other}]({child})"
+        known = f"{self.named(line.cases, 'cases')}.get({child}.get({line.by.encode()!r}))"
+        return f"readers[{known} or {other}]({child})"
+
+    def take_each(self, name: str, line: Line, child: str, pad: str) -> None:
+        """Lines that take in one of a list of texts, or of elements with an attribute."""
+        attribute = line.path.rpartition("/@")[2] if "@" in line.path else ""
+        if attribute:
+            self.lines += [f"{pad}value = {child}.get({attribute.encode()!r})",
+                           f"{pad}if value is None: raise missing({child}, {attribute!r})"]
+            refuse = f"refuse_attribute({{line}}, {child}, {attribute!r}, value, str(wrong))"
+        else:
+            self.lines.append(f"{pad}value = text_of({child})")
+            refuse = f"refuse_text({{line}}, {child}, value)"
+        if line.kind.read is None:
+            self.lines.append(f"{pad}model.{name}.append(value)")
+        else:
+            self.converted(f"model.{name}.append(", line, ")", pad, refuse)
+
+
+def _unset(name: str, line: Line) -> str:
+    return f"model.{name} is None" if line.default is None else f"model.{name} == {line.default!r}"
+
+
+class _Size:
+    """A number with a unit beside it, in the unit of its line."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def __call__(self, element: etree._Element, text: str, attribute: str = "") -> int | None:
+        line = self.line
+        if line.output_only:
+            return None
+        try:
+            return read_size(text, element.get("unit") or line.unit, line.unit)
+        except ValueError:
+            _refuse_text(line, element, text, f"@{attribute}" if attribute else "")
+
+
+class _Other:
+    """The class of a child element that the table of a choice does not tell."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def __call__(self, element: etree._Element) -> type[Element]:
+        line = self.line
+        chosen = line.by(element) if callable(line.by) else element.get(line.by)
+        by = line.by if isinstance(line.by, str) else "type"
+        if chosen is None:
+            if line.model is Element:
+                raise _missing(element, by, line.required)
+            return line.model
+        if chosen not in line.cases:
+            _refuse_attribute(line, element, by, chosen, "")
+        return line.cases[chosen]
 
 
 def _worded(error: AnyRefusal, value: str) -> AnyRefusal:
@@ -74,226 +348,32 @@ def _refuse_attribute(line: Line, element: etree._Element, name: str, value: str
     raise Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True) from None
 
 
-def _refuse_text(line: Line, element: etree._Element, value: str) -> NoReturn:
+def _refuse_text(line: Line, element: etree._Element, value: str, place: str = "") -> NoReturn:
     if line.error:
         raise Refused(_worded(line.error, value), element, general=False) from None
-    detail = f"Invalid value '{value}' for element or attribute './{element.tag}[1]'"
+    detail = f"Invalid value '{value}' for element or attribute './{place or f'{element.tag}[1]'}'"
     raise Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True) from None
 
 
-def _missing(element: etree._Element, attribute: str, error: AnyRefusal | None = None) -> Refused:
-    if error:
+def _refuse_child(refusal: AnyRefusal, child: etree._Element) -> None:
+    if isinstance(child.tag, str):
+        raise Refused(_worded(refusal, etree.QName(child).localname), child, general=False)
+
+
+def _missing(element: etree._Element, attribute: str, error: AnyRefusal | bool = True) -> Refused:
+    if not isinstance(error, bool):
         return Refused(error, element, general=False)
     detail = f"Missing required attribute '{attribute}' in element '{element.tag}'"
     return Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True)
 
 
-Reader = Callable[[etree._Element], Any]
-
-_READERS: dict[type[Element], Reader] = {}
-
-
-def read_model(model: type[Element], element: etree._Element) -> Element:
-    """The object that an element describes. Raises ``Refused``, or ``LibvirtError`` for units."""
-    return cast(Element, _reader_of(model)(element))
+def _keep_attribute(model: Partial, path: str, name: str, value: str) -> None:
+    if name[0] != "{":
+        model.rest = {} if model.rest is None else model.rest
+        model.rest.setdefault(path, Rest()).attrs.append((name, value))
 
 
-def _reader_of(model: type[Element]) -> Reader:
-    reader = _READERS.get(model)
-    if reader is None:
-        reader = _READERS[model] = _Source(PLANS[model]).function()
-    return reader
-
-
-class _Source:
-    """The source of one reader function; ``xml_write.py`` tells why there is source at all.
-
-    Each declared line is a local variable until the object is made. Attributes and children are looked at in the
-    document's order, once; of two elements where one belongs, the first counts.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.scope: Namespaces = dict(plan.namespaces.items())
-        self.lines: list[str] = []
-        self.names: dict[str, object] = {"refuse": _refuse_attribute, "missing": _missing,
-                                         "keep_attribute": _keep_attribute,
-                                         "keep_element": _keep_element, "scope": self.scope}
-
-    def named(self, value: object) -> str:
-        """A name by which the source can use a value."""
-        name = f"_{len(self.names)}"
-        self.names[name] = value
-        return name
-
-    def function(self) -> Reader:
-        """The finished function."""
-        fields = dataclasses.fields(self.plan.model)
-        for field in fields:
-            default = "[]" if field.default_factory is list else repr(field.default)
-            self.lines.append(f"f_{field.name} = {default}")
-        self.node(self.plan.root, "element", "")
-        self.names["new"] = functools.partial(object.__new__, self.plan.model)
-        self.lines += ["model = new()", *(f"model.{field.name} = f_{field.name}" for field in fields), "return model"]
-        exec("def read(element):\n" + "\n".join("    " + line for line in self.lines), self.names)  # noqa: S102
-        return cast(Reader, self.names["read"])
-
-    def node(self, node: Node, element: str, pad: str) -> None:
-        """Lines that take in an element without a model of its own, or the model's own."""
-        first = "if"
-        self.lines.append(f"{pad}for key, value in {element}.items():")
-        for xml_name, name, line in node.attrs:
-            self.lines.append(f"{pad}    {first} key == {xml_name!r}:")
-            self.attribute(name, line, element, pad + "        ", repeatable=bool(node.key))
-            first = "elif"
-        keep = f"f_rest = keep_attribute(f_rest, {node.key!r}, key, value)"
-        self.lines += [f"{pad}    else:", f"{pad}        {keep}"] if node.attrs else [f"{pad}    {keep}"]
-        for xml_name, _, line in node.attrs:
-            if line.required:
-                error = self.named(None if line.required is True else line.required)
-                self.lines += [f"{pad}if {element}.get({xml_name!r}) is None:",
-                               f"{pad}    raise missing({element}, {xml_name!r}, {error})"]
-        if node.text:
-            name, line = node.text
-            read = self.named(_read_text(line, self.scope))
-            self.lines.append(f"{pad}if f_{name} is None: f_{name} = {read}({element})")
-            return
-        child = f"child{len(pad)}"
-        self.lines += [f"{pad}if len({element}):",  # asking is cheaper than an iterator over nothing
-                       f"{pad}    for {child} in {element}:", f"{pad}        tag = {child}.tag"]
-        first = "if"
-        for item in node.items:
-            tag = item.tag if isinstance(item, Node) else item[0]
-            prefix, colon, local = tag.partition(":")
-            qualified = f"{{{self.scope[prefix]}}}{local}" if colon else tag
-            self.lines.append(f"{pad}        {first} tag == {qualified!r}:")
-            first = "elif"
-            if isinstance(item, Node):
-                self.node(item, child, pad + "            ")
-            else:
-                self.item(item[1], item[2], child, pad + "            ")
-        keep = f"f_rest = keep_element(f_rest, {node.key!r}, {child}, scope)"
-        self.lines += [f"{pad}        else:", f"{pad}            {keep}"] if node.items else [f"{pad}        {keep}"]
-
-    def attribute(self, name: str, line: Line, element: str, pad: str, *, repeatable: bool) -> None:
-        """Lines that take in one attribute."""
-        if repeatable:
-            self.lines.append(f"{pad}if f_{name} is not None: continue")
-        if line.kind.read is None:
-            self.lines.append(f"{pad}f_{name} = value")
-            return
-        self.lines += [f"{pad}try: f_{name} = {self.named(line.kind.read)}(value)", f"{pad}except ValueError as wrong:",
-                       f"{pad}    refuse({self.named(line)}, {element}, key, value, str(wrong))"]
-
-    def item(self, name: str, line: Line, child: str, pad: str) -> None:
-        """A line that takes in one child element that is a value, a model, or kept whole."""
-        if line.shape == "flag":
-            self.lines.append(f"{pad}f_{name} = True")
-            return
-        read = self.named(_READ[line.shape](line, self.scope))
-        if line.shape in ("subs", "each"):
-            self.lines.append(f"{pad}f_{name}.append({read}({child}))")
-        elif line.shape == "raw":
-            self.lines.append(f"{pad}f_{name} += ({read}({child}),)")
-        else:
-            self.lines.append(f"{pad}if f_{name} is None: f_{name} = {read}({child})")
-
-
-def _keep_attribute(rest: dict[str, Rest] | None, path: str, name: str, value: str) -> dict[str, Rest] | None:
-    if name[0] == "{":
-        return rest
-    rest = {} if rest is None else rest
-    rest.setdefault(path, Rest()).attrs.append((name, value))
-    return rest
-
-
-def _keep_element(rest: dict[str, Rest] | None, path: str, element: etree._Element,
-                  scope: Namespaces) -> dict[str, Rest] | None:
-    if not isinstance(element.tag, str):
-        return rest
-    rest = {} if rest is None else rest
-    rest.setdefault(path, Rest()).elements.append(read_raw(element, scope))
-    return rest
-
-
-def _read_text(line: Line, scope: Namespaces) -> Reader:
-    convert = line.kind.read
-
-    def read(element: etree._Element) -> Any:
-        content = text_of(element)
-        if not content or convert is None:
-            return content or None
-        try:
-            return convert(content)
-        except ValueError:
-            _refuse_text(line, element, content)
-
-    return read
-
-
-def _read_size(line: Line, scope: Namespaces) -> Reader:
-    def read(element: etree._Element) -> int | None:
-        content = "" if line.output_only else text_of(element)
-        if not content:
-            return None
-        try:
-            return read_size(content, element.get("unit") or line.unit, line.unit)
-        except ValueError:
-            _refuse_text(line, element, content)
-
-    return read
-
-
-def _read_sub(line: Line, scope: Namespaces) -> Reader:
-    by, default = line.by, line.model
-    if line.nested:
-        return lambda element: read_model(default, element)
-    if not by:
-        return _reader_of(default)
-    cases = {value: _reader_of(model) for value, model in line.cases.items()}
-    name = by if isinstance(by, str) else ""
-
-    def read(element: etree._Element) -> Element:
-        chosen = element.get(by) if isinstance(by, str) else by(element)
-        if chosen is None:
-            if default is Element:
-                raise _missing(element, name, None if isinstance(line.required, bool) else line.required)
-            return read_model(default, element)
-        if chosen not in cases:
-            _refuse_attribute(line, element, name, chosen, "")
-        return cast(Element, cases[chosen](element))
-
-    return read
-
-
-def _read_each(line: Line, scope: Namespaces) -> Reader:
-    attribute = line.path.rpartition("/@")[2] if "@" in line.path else None
-    convert = line.kind.read
-
-    def read(element: etree._Element) -> Any:
-        content = element.get(attribute) if attribute else text_of(element)
-        if content is None:
-            raise _missing(element, attribute or "")
-        try:
-            return convert(content) if convert else content
-        except ValueError as wrong:
-            if attribute:
-                _refuse_attribute(line, element, attribute, content, str(wrong))
-            _refuse_text(line, element, content)
-
-    return read
-
-
-def _read_raw(line: Line, scope: Namespaces) -> Reader:
-    return lambda element: read_raw(element, scope)
-
-
-def _read_block(line: Line, scope: Namespaces) -> Reader:
-    assert line.block
-    return line.block.read
-
-
-_READ: dict[str, Callable[[Line, Namespaces], Reader]] = {
-    "text": _read_text, "size": _read_size, "sub": _read_sub, "subs": _read_sub, "each": _read_each,
-    "raw": _read_raw, "block": _read_block,
-}
+def _keep_element(model: Partial, path: str, element: etree._Element, scope: Namespaces) -> None:
+    if isinstance(element.tag, str):
+        model.rest = {} if model.rest is None else model.rest
+        model.rest.setdefault(path, Rest()).elements.append(read_raw(element, scope))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError, invalid_arg
@@ -31,10 +31,31 @@ AnyRefusal = Refusal | tuple[int, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """One shape of value. ``read`` is None for text taken as it is, ``write`` None for what is already text."""
+    """One shape of value. ``read`` is None for text taken as it is, ``write`` None for what is already text.
+
+    Both depend on nothing but the value: answers are remembered. What ``write`` gives is written without escaping.
+    """
 
     read: Callable[[str], T] | None = None
     write: Callable[[T], str] | None = None
+
+
+class Memo(dict[Any, Any]):
+    """What a function makes of the short texts and the numbers that it was asked for first.
+
+    A line sees few different values and these again and again. Asking a dictionary is a single step of the interpreter,
+    calling a function that checks a text is dozens. ``function`` must depend on its argument only.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, argument: Any) -> Any:
+        answer = self._function(argument)
+        if len(self) < 64 and not (isinstance(argument, str) and len(argument) > 16):
+            self[argument] = answer
+        return answer
 
 
 _DECIMAL = re.compile(r"\s*\+?(\d+)", re.ASCII)
