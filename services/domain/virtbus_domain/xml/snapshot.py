@@ -38,7 +38,7 @@ TIME: Kind[int] = Kind(_read_time, str)
 class SnapshotDisk(Element):
     """What becomes of one disk, known by its target or its image; with a new image, what that is."""
 
-    name: str | None = attr("@name")
+    name: str | None = attr("@name", required=(c.VIR_ERR_INTERNAL_ERROR, "missing name from disk snapshot element"))
     snapshot: str | None = attr("@snapshot", words(*LOCATIONS))
     type: str | None = attr("@type", words(*TYPES))
     driver_type: str | None = attr("driver/@type", unless(words("", *FORMATS), ""),
@@ -140,8 +140,6 @@ def _check(snapshot: Snapshot) -> None:
 
 def _check_disk(disk: SnapshotDisk, path: str) -> None:
     """An image that is described is a new one; where nothing describes it, it has no type either."""
-    if disk.name is None:
-        raise _wrong("missing name from disk snapshot element", c.VIR_ERR_INTERNAL_ERROR, path)
     if disk.type in ("dir", "volume"):
         raise _wrong(f"unsupported disk snapshot type '{disk.type}'", path=path)
     disk.type = disk.type or "file"
