@@ -1,6 +1,13 @@
-"""Addresses as they are written: what one leaves out is zero, and what no bus has is refused."""
+"""Addresses as they are written: what one leaves out is zero, and what no bus has is refused.
+
+Here is also in which order devices claim the addresses that they are given: two that claim the same are one refusal,
+but which of several refusals a user sees depends on it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 from virtbus_domain.normalise.context import Context
 from virtbus_domain.xml.address import (
@@ -10,7 +17,7 @@ from virtbus_domain.xml.address import (
     UsbAddress,
     VirtioSerialAddress,
 )
-from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml_lines import Element
@@ -20,6 +27,20 @@ _NUMBERS: dict[type[Element], tuple[str, ...]] = {
     PciAddress: ("domain", "bus", "slot", "function"), DriveAddress: ("controller", "bus", "target", "unit"),
     VirtioSerialAddress: ("controller", "bus", "port"), CcidAddress: ("controller", "slot"), UsbAddress: ("bus",),
 }
+
+CLAIMING = ("disks", "interfaces", "sounds", "hostdevs", "videos", "controllers", "smartcards", "serials", "parallels",
+            "channels", "consoles", "inputs", "filesystems", "watchdogs", "rngs", "hubs", "shmems", "tpms", "panics",
+            "memories", "cryptos", "redirdevs")
+CLAIMING_ALONE = ("memballoon", "nvram", "iommu", "vsock")
+
+
+def claiming(devices: Devices) -> Iterator[Any]:
+    """All devices that may have an address, in libvirt's order."""
+    for group in CLAIMING:
+        yield from getattr(devices, group)
+    for name in CLAIMING_ALONE:
+        if (device := getattr(devices, name)) is not None:
+            yield device
 
 
 def complete_addresses(domain: Domain, context: Context) -> None:

@@ -92,12 +92,12 @@ def check_drive_places(domain: Domain, context: Context) -> None:
             continue
         if bus == "usb" and type(address) is not UsbAddress:
             raise _internal("unexpected address type for usb disk")
-        for name, refusal in _ZERO.get(bus, ()):
-            if getattr(address, name):
-                raise _internal(refusal) if refusal in _CALLED_INTERNAL else qemu_unsupported(refusal)
-        if (bus == "scsi" and isinstance(address, DriveAddress) and address.target
-                and models.get(address.controller) == "lsilogic"):
-            raise qemu_unsupported("target must be 0 for controller model 'lsilogic'")
+        if type(address) is DriveAddress:
+            _check_shape(bus, address, models)
+    if context.qemu:
+        for hostdev in domain.devices.hostdevs:
+            if _is_scsi(hostdev) and type(hostdev.address) is DriveAddress:
+                _check_shape("scsi", hostdev.address, models)
 
 
 def check_drive_conflicts(domain: Domain, context: Context) -> None:
@@ -111,13 +111,12 @@ def check_drive_conflicts(domain: Domain, context: Context) -> None:
             if other is not disk:
                 raise unsupported(f"Found duplicate drive address for disk with target name '{other.target_dev}' "
                                   f"{_shown(disk.address)}'")
-    taken: set[tuple[int, int, int, int]] = set()
-    for hostdev in domain.devices.hostdevs:
-        if _is_scsi(hostdev) and type(hostdev.address) is DriveAddress:
-            key = ScsiUnits.key(hostdev.address)
-            if key in taken:
-                raise unsupported(f"SCSI host address {_shown(hostdev.address)}' in use by another SCSI host device")
-            taken.add(key)
+    units = [ScsiUnits.key(hostdev.address) for hostdev in domain.devices.hostdevs
+             if _is_scsi(hostdev) and type(hostdev.address) is DriveAddress]
+    for controller, bus, target, unit in (unit for unit in units if units.count(unit) > 1):
+        # libvirt names the first of them, and has the first two numbers the wrong way round.
+        raise unsupported(f"SCSI host address controller='{bus}' bus='{controller}' target='{target}' unit='{unit}' "
+                          "in use by another SCSI host device")
 
 
 def _is_scsi(hostdev: Hostdev) -> bool:
@@ -153,6 +152,14 @@ def _place_hosts(hosts: list[Hostdev], devices: Devices) -> None:
             units.reserve(hostdev.address, hostdev)
         elif isinstance(hostdev.address, DriveAddress) and isinstance(units.holder(hostdev.address), Disk):
             raise xml_error(f"SCSI host address {_shown(hostdev.address)}' in use by a SCSI disk")
+
+
+def _check_shape(bus: str, address: DriveAddress, scsi_models: dict[int | None, str | None]) -> None:
+    for name, refusal in _ZERO.get(bus, ()):
+        if getattr(address, name):
+            raise _internal(refusal) if refusal in _CALLED_INTERNAL else qemu_unsupported(refusal)
+    if bus == "scsi" and address.target and scsi_models.get(address.controller) == "lsilogic":
+        raise qemu_unsupported("target must be 0 for controller model 'lsilogic'")
 
 
 def _internal(detail: str) -> LibvirtError:

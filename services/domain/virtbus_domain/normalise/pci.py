@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+from virtbus_domain.normalise.addresses import claiming
 from virtbus_domain.normalise.context import Context, qemu_unsupported
 from virtbus_domain.normalise.pci_buses import (
     CONTROLLER_KINDS,
@@ -44,12 +45,6 @@ _MODEL_NAMES = {
 }
 # The functions of a USB 2 controller, all in one slot: that of fast devices, and its companions for slow ones.
 _USB2 = {"ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2, "ich9-ehci1": 7}
-
-# The order in which libvirt looks at addresses that are given.
-_CLAIMING = ("disks", "interfaces", "sounds", "hostdevs", "videos", "controllers", "smartcards", "serials", "parallels",
-             "channels", "consoles", "inputs", "filesystems", "watchdogs", "rngs", "hubs", "shmems", "tpms", "panics",
-             "memories", "cryptos", "redirdevs")
-_CLAIMING_ALONE = ("memballoon", "nvram", "iommu", "vsock")
 
 
 def assign_pci(domain: Domain, context: Context) -> None:
@@ -114,15 +109,10 @@ class _Seating:
     def claim(self) -> None:
         """Reserve the addresses that are given, and those of the chipset."""
         devices = self.devices
-        for group in _CLAIMING:
-            for device in getattr(devices, group):
-                address = device.address
-                if type(address) is PciAddress and not is_empty(address):
-                    self._claim(device, address)
-        for name in _CLAIMING_ALONE:
-            device = getattr(devices, name)
-            if device is not None and type(device.address) is PciAddress and not is_empty(device.address):
-                self._claim(device, device.address)
+        for device in claiming(devices):
+            address = device.address
+            if type(address) is PciAddress and not is_empty(address):
+                self._claim(device, address)
         self.early = [(video, pci_kind(video, express=self.express) or 0)
                       for video in claim_chipset(self.machine, devices, self.buses)]
 

@@ -41,17 +41,28 @@ def assign_memory_slots(domain: Domain, context: Context) -> None:
 
 
 def check_memory_places(domain: Domain, context: Context) -> None:
-    """Refuse memory modules in a slot that does not exist, and two in one slot or at one guest address."""
-    slots, bases = MemorySlots(domain.max_memory_slots or 0), set()
-    for memory in _modules(domain, context):
-        address = memory.address
-        if isinstance(address, DimmAddress):
-            slots.reserve(address)
-            if address.base in bases:
-                raise qemu_unsupported(f"memory device base '0x{address.base:x}' is already being used by another "
-                                       "memory device")
-            if address.base:
-                bases.add(address.base)
+    """Refuse more memory devices than slots, a slot that does not exist, two in one slot or at one guest address."""
+    assert domain.devices
+    count, limit = len(domain.devices.memories), domain.max_memory_slots
+    if not context.qemu or limit is None:
+        return
+    if count > limit:
+        raise qemu_unsupported(f"memory device count '{count}' exceeds slots count '{limit}'")
+    places = [memory.address for memory in _modules(domain, context) if isinstance(memory.address, DimmAddress)]
+    for place in places:
+        if (place.slot or 0) >= limit:
+            raise qemu_unsupported(f"memory device slot '{place.slot}' exceeds slots count '{limit}'")
+        for other in places:
+            if other is not place:
+                _check_apart(place, other)
+
+
+def _check_apart(place: DimmAddress, other: DimmAddress) -> None:
+    used = "is already being used by another memory device"
+    if place.slot == other.slot:
+        raise qemu_unsupported(f"memory device slot '{place.slot}' {used}")
+    if place.base and place.base == other.base:
+        raise qemu_unsupported(f"memory device base '0x{place.base:x}' {used}")
 
 
 def _modules(domain: Domain, context: Context) -> list[MemoryDevice]:

@@ -7,6 +7,7 @@ have it. Where the user named a controller but no port, one is set aside for the
 from __future__ import annotations
 
 from virtbus_domain.normalise.address_sets import VirtioSerialPorts
+from virtbus_domain.normalise.addresses import claiming
 from virtbus_domain.normalise.context import Context
 from virtbus_domain.xml.address import VirtioSerialAddress
 from virtbus_domain.xml.chardev import Chardev
@@ -54,8 +55,8 @@ def virtio_serial_ports(devices: Devices) -> VirtioSerialPorts:
 def _given(devices: Devices) -> list[VirtioSerialAddress]:
     """The addresses with a port, of whatever device: on one that has no use for it, it counts all the same."""
     found = []
-    for device in devices.all():
-        address = getattr(device, "address", None)
+    for device in claiming(devices):
+        address = device.address
         if type(address) is VirtioSerialAddress and address.port:
             found.append(address)
     return found
