@@ -67,21 +67,20 @@ def complete_disks(domain: Domain, context: Context) -> None:
         if disk.readonly and disk.snapshot == "no":
             disk.snapshot = None  # what a read-only disk does anyway
         if disk.source is not None:
-            _complete_source(disk.source)
-        if disk.encryption is not None and disk.encryption.engine is None:
-            disk.encryption.engine = "qemu"
+            _complete_ports(disk.source)
         if context.qemu:
             _choose_format(disk)
+            for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
+                if encryption is not None:
+                    encryption.engine = encryption.engine or "qemu"
 
 
-def _complete_source(source: DiskSource) -> None:
-    """Ports that servers listen on unless said otherwise; QEMU is who decrypts."""
+def _complete_ports(source: DiskSource) -> None:
+    """Servers listen where their kind does unless said otherwise."""
     port = _PORTS.get(source.protocol or "")
     for host in source.hosts:
         if host.port is None and port is not None and host.transport in (None, "tcp"):
             host.port = port
-    if source.encryption is not None and source.encryption.engine is None:
-        source.encryption.engine = "qemu"
 
 
 _PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "tftp": 69, "iscsi": 3260, "nbd": 10809, "ssh": 22,

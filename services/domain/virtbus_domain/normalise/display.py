@@ -77,12 +77,12 @@ def add_video(domain: Domain, context: Context) -> None:
         devices.videos = [Video()]
     for number, video in enumerate(devices.videos):
         if video.model is None:
-            video.model = "cirrus" if context.qemu else "vga"
+            video.model = "cirrus"
         if video.model in ("vga", "cirrus", "vmvga", "bochs"):
             video.vram = video.vram or _VIDEO_MEMORY
         elif video.model == "qxl":
-            for name, amount in _QXL_MEMORY.items():
-                setattr(video, name, getattr(video, name) or amount)
+            for name in _QXL_MEMORY if context.qemu else ("ram", "vram"):
+                setattr(video, name, getattr(video, name) or _QXL_MEMORY[name])
         if video.model != "none":
             video.heads = video.heads or 1
         for name in ("ram", "vram", "vgamem"):
@@ -101,7 +101,7 @@ def complete_inputs(domain: Domain, context: Context) -> None:
         if device.bus is None and device.type != "evdev":
             device.bus = "usb" if device.type in ("tablet", "passthrough") else "ps2"
     x86 = domain.os.arch in ("x86_64", "i686")
-    if domain.os.type == "hvm" and x86 and (context.qemu or devices.graphics):
+    if context.qemu and domain.os.type == "hvm" and x86:
         for kind in ("mouse", "keyboard"):
             if not any(device.type == kind and device.bus == "ps2" for device in devices.inputs):
                 devices.inputs.append(Input(type=kind, bus="ps2"))

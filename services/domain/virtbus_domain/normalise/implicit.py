@@ -58,12 +58,11 @@ def complete_rngs(domain: Domain, context: Context) -> None:
 
 def complete_hostdevs(domain: Domain, context: Context) -> None:
     """Devices are the host's to detach unless said otherwise."""
-    del context
     assert domain.devices
     for hostdev in domain.devices.hostdevs:
         if hostdev.mode == "subsystem":
             hostdev.managed = hostdev.managed or False
-            if hostdev.type == "mdev" and hostdev.display is None and hostdev.model == "vfio-pci":
+            if context.qemu and hostdev.type == "mdev" and hostdev.display is None and hostdev.model == "vfio-pci":
                 hostdev.display = False
 
 

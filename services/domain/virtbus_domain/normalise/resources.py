@@ -13,12 +13,12 @@ from virtbus_shared.errors import LibvirtError
 
 def complete_numa_cells(domain: Domain, context: Context) -> None:
     """Cells are numbered in the order in which they stand."""
-    del context
     if domain.cpu and domain.cpu.numa:
         for number, cell in enumerate(domain.cpu.numa):
             if cell.id is None:
                 cell.id = number
-        _assign_rest(domain, domain.cpu.numa)
+        if context.qemu:
+            _assign_rest(domain, domain.cpu.numa)
 
 
 def _assign_rest(domain: Domain, cells: list[NumaCell]) -> None:

@@ -20,11 +20,11 @@ _USER_ALIAS = re.compile("ua-[a-zA-Z0-9_-]*", re.ASCII)
 _LOADPARM = re.compile("[A-Z0-9. ]+", re.ASCII)
 
 
-def _base16(width: int) -> Kind[int]:
-    """A number in hexadecimal even where 0x is left out, of up to 64 bits."""
+def _base16(width: int, bits: int = 64) -> Kind[int]:
+    """A number in hexadecimal even where 0x is left out."""
     def read(text: str) -> int:
         found = _HEXADECIMAL.fullmatch(text)
-        if not found:
+        if not found or int(found[1], 16) >= 2**bits:
             raise ValueError("Expected non-negative integer value")
         return int(found[1], 16)
 
@@ -41,8 +41,8 @@ def _read_usb_port(text: str) -> str | None:
 
 
 def _read_loadparm(text: str) -> str:
-    """What the boot menu of an s390 machine loads: eight characters of a small set, written in capitals."""
-    name = text.upper() if text.isascii() else text
+    """What the boot menu of an s390 machine loads: eight characters of a small set, in capitals and without hyphens."""
+    name = text.upper().replace("-", "_") if text.isascii() else text
     if not 1 <= len(name) <= 8:
         detail = f"loadparm value '{name}' must be between 1 and 8 characters"
     elif not _LOADPARM.fullmatch(name):
@@ -142,8 +142,8 @@ class IsaAddress(Element):
     """I/O port and interrupt line of an ISA device."""
 
     type: str = fixed("@type", "isa")
-    iobase: int | None = attr("@iobase", _base16(1))
-    irq: int | None = attr("@irq", _base16(1))
+    iobase: int | None = attr("@iobase", _base16(1, 32))
+    irq: int | None = attr("@irq", _base16(1, 32))
 
 
 @element

@@ -3,18 +3,12 @@ given directly."""
 
 from __future__ import annotations
 
-from typing import cast
-
-from lxml import etree
-
-from virtbus_domain.xml.finished import finished
-from virtbus_domain.xml.lenient import YES, unless
+from virtbus_domain.xml.lenient import unless
 from virtbus_domain.xml.platform_values import blank, unsupported, xml_error
 from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_shared.service.xml import attr, each, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_read import read_model
-from virtbus_shared.service.xml_values import INT, UINT, YESNO, words
+from virtbus_shared.service.xml_values import INT, UINT, YESNO, Kind, words
 
 OS_TYPES = ("hvm", "xen", "linux", "exe", "uml", "xenpvh")
 ARCHES = ("alpha", "armv6l", "armv7l", "armv7b", "aarch64", "cris", "i686", "ia64", "lm32", "loongarch64", "m68k",
@@ -22,6 +16,8 @@ ARCHES = ("alpha", "armv6l", "armv7l", "armv7b", "aarch64", "cris", "i686", "ia6
           "ppc", "ppc64", "ppc64le", "ppcemb", "riscv32", "riscv64", "s390", "s390x", "sh4", "sh4eb", "sparc",
           "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")
 SMBIOS = unless(blank(words("none", "emulate", "host", "sysinfo")), "none")
+# Anything but a yes is a no.
+USE_SERIAL: Kind[bool] = Kind(lambda text: text == "yes", YESNO.write)
 _BAD_MAPPING = xml_error("invalid idmap start/target/count settings")
 
 
@@ -29,8 +25,8 @@ _BAD_MAPPING = xml_error("invalid idmap start/target/count settings")
 class FirmwareFeature(Element):
     """What a firmware that is looked for must have (or, with ``enabled`` no, must not)."""
 
-    enabled: bool | None = attr("@enabled", YESNO)
-    name: str | None = attr("@name", words("enrolled-keys", "secure-boot"))
+    enabled: bool | None = attr("@enabled", YESNO, required=True)
+    name: str | None = attr("@name", words("enrolled-keys", "secure-boot"), required=True)
 
 
 @element
@@ -58,19 +54,11 @@ class Nvram(Element):
     source: DiskSource | None = sub("source", DiskSource)
 
 
-def finish_nvram(nvram: Nvram, element: etree._Element) -> None:
-    """With a ``type`` it is the source that counts, not the text."""
-    source = element.find("source")
-    if nvram.type is not None:
-        nvram.path = None
-        nvram.source = cast(DiskSource, read_model(DiskSource, source)) if source is not None else None
-
-
 @element
 class InitEnv(Element):
     """A variable in the environment of a container's first program."""
 
-    name: str | None = attr("@name")
+    name: str | None = attr("@name", required=xml_error("No name supplied for <initenv> element"))
     value: str | None = text(".")
 
 
@@ -78,7 +66,8 @@ class InitEnv(Element):
 class AcpiTable(Element):
     """A table that the guest finds among its ACPI tables, from a file of the host."""
 
-    type: str | None = attr("@type", words("slic"), error=xml_error("Unknown acpi table type: {value}"))
+    type: str | None = attr("@type", words("slic"), error=xml_error("Unknown acpi table type: {value}"),
+                            required=xml_error("Missing acpi table type"))
     path: str | None = text(".")
 
 
@@ -102,7 +91,7 @@ class Os(Element):
     inituser: str | None = text("inituser")
     initgroup: str | None = text("initgroup")
     loader: Loader | None = sub("loader", Loader)
-    nvram: Nvram | None = finished("nvram", Nvram, finish_nvram, level=2)
+    nvram: Nvram | None = sub("nvram", Nvram)
     kernel: str | None = text("kernel")
     initrd: str | None = text("initrd")
     cmdline: str | None = text("cmdline")
@@ -112,7 +101,7 @@ class Os(Element):
     boot: list[str] = each("boot/@dev", words("fd", "hd", "cdrom", "network"))
     bootmenu_enable: bool | None = attr("bootmenu/@enable", YESNO)
     bootmenu_timeout: int | None = attr("bootmenu/@timeout", UINT)
-    bios_useserial: bool | None = attr("bios/@useserial", YES)
+    bios_useserial: bool | None = attr("bios/@useserial", USE_SERIAL)
     bios_reboot_timeout: int | None = attr("bios/@rebootTimeout", INT)
     smbios_mode: str | None = attr("smbios/@mode", SMBIOS,
                                   error=unsupported("unknown smbios mode '{value}'"))
@@ -122,9 +111,9 @@ class Os(Element):
 class IdMapping(Element):
     """``count`` users or groups from ``start`` on inside are those from ``target`` on outside."""
 
-    start: int | None = attr("@start", UINT, error=_BAD_MAPPING)
-    target: int | None = attr("@target", UINT, error=_BAD_MAPPING)
-    count: int | None = attr("@count", UINT, error=_BAD_MAPPING)
+    start: int | None = attr("@start", UINT, error=_BAD_MAPPING, required=_BAD_MAPPING)
+    target: int | None = attr("@target", UINT, error=_BAD_MAPPING, required=_BAD_MAPPING)
+    count: int | None = attr("@count", UINT, error=_BAD_MAPPING, required=_BAD_MAPPING)
 
 
 @element

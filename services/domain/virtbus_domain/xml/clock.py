@@ -15,7 +15,7 @@ class Timer(Element):
     """One source of time; ``frequency`` in Hz, ``catchup_threshold`` in ns, ``catchup_limit`` in ticks."""
 
     name: str | None = attr("@name", words("platform", "pit", "rtc", "hpet", "tsc", "kvmclock", "hypervclock",
-                                           "armvtimer"))
+                                           "armvtimer"), required=True)
     present: bool | None = attr("@present", YESNO)
     tickpolicy: str | None = attr("@tickpolicy", words("delay", "catchup", "merge", "discard"))
     track: str | None = attr("@track", words("boot", "guest", "wall", "realtime"))

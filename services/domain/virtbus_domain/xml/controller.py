@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from virtbus_domain.xml.address import acpi_index, address, alias
 from virtbus_domain.xml.lenient import unless
-from virtbus_domain.xml.values import NON_NEGATIVE, UINT_OR_ZERO, VIRTIO_MODELS
+from virtbus_domain.xml.values import NON_NEGATIVE, UINT_OR_ZERO, VIRTIO_MODELS, wrong_text
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, element, size, sub, text
@@ -104,4 +104,4 @@ class Controller(Element):
     master_startport: int | None = attr("master/@startport", UINT)
     acpi_index: int | None = acpi_index()
     address: Element | None = address()
-    pcihole64: int | None = size("pcihole64", "KiB")
+    pcihole64: int | None = size("pcihole64", "KiB", error=wrong_text("./pcihole64"))

@@ -7,7 +7,7 @@ import re
 from virtbus_domain.xml.address import acpi_index, address, alias, boot_loadparm, boot_order
 from virtbus_domain.xml.lenient import unless
 from virtbus_domain.xml.storage_source import FORMATS, TYPES, DiskSource, Encryption, StorageAuth
-from virtbus_domain.xml.values import OWN_NUMBER, UINT_OR_ZERO, ULONG_OR_ZERO, VIRTIO_MODELS, synonyms
+from virtbus_domain.xml.values import OWN_NUMBER, UINT_OR_ZERO, ULONG_OR_ZERO, VIRTIO_MODELS, synonyms, wrong_text
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, element, flag, nested, size, sub, text
@@ -78,7 +78,8 @@ class DiskDriver(Element):
     ats: bool | None = attr("@ats", ONOFF)
     packed: bool | None = attr("@packed", ONOFF)
     page_per_vq: bool | None = attr("@page_per_vq", ONOFF)
-    metadata_cache_max_size: int | None = size("metadata_cache/max_size", "bytes")
+    metadata_cache_max_size: int | None = size("metadata_cache/max_size", "bytes",
+                                                error=wrong_text("./metadata_cache/max_size"))
 
 
 @element
@@ -93,7 +94,8 @@ class BackingStore(Element):
     index: int | None = attr("@index", OWN_NUMBER, live=True)
     format: str | None = attr("format/@type", words(*FORMATS),
                               error=(c.VIR_ERR_XML_ERROR, "unknown storage source format '{value}'"))
-    metadata_cache_max_size: int | None = size("format/metadata_cache/max_size", "bytes")
+    metadata_cache_max_size: int | None = size("format/metadata_cache/max_size", "bytes",
+                                                error=wrong_text("./format/metadata_cache/max_size"))
     source: DiskSource | None = sub("source", DiskSource)
     backing_store: BackingStore | None = nested("backingStore")
 
@@ -111,7 +113,8 @@ class Mirror(Element):
     job: str | None = attr("@job", words("copy", "active-commit"))
     ready: str | None = attr("@ready", words("yes", "abort", "pivot"))
     format: str | None = attr("format/@type", words(*FORMATS))
-    metadata_cache_max_size: int | None = size("format/metadata_cache/max_size", "bytes")
+    metadata_cache_max_size: int | None = size("format/metadata_cache/max_size", "bytes",
+                                                error=wrong_text("./format/metadata_cache/max_size"))
     source: DiskSource | None = sub("source", DiskSource)
     backing_store: BackingStore | None = sub("backingStore", BackingStore)
 

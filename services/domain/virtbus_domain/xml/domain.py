@@ -13,12 +13,11 @@ from virtbus_domain.xml.boot import Idmap, Os
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.clock import Clock
 from virtbus_domain.xml.controller import Controller
-from virtbus_domain.xml.cpu import REQUIRED_OF_CPU, Cpu, finish_cpu
+from virtbus_domain.xml.cpu import Cpu
 from virtbus_domain.xml.crypto import Crypto
 from virtbus_domain.xml.disk import Disk
-from virtbus_domain.xml.features import REQUIRED_OF_FEATURES, Features, finish_features
+from virtbus_domain.xml.features import Features
 from virtbus_domain.xml.filesystem import Filesystem
-from virtbus_domain.xml.finished import finished
 from virtbus_domain.xml.graphics import Graphics
 from virtbus_domain.xml.hostdev import Hostdev
 from virtbus_domain.xml.hub import Hub
@@ -27,29 +26,12 @@ from virtbus_domain.xml.interface import Interface
 from virtbus_domain.xml.iommu import Iommu
 from virtbus_domain.xml.lease import Lease
 from virtbus_domain.xml.memballoon import Memballoon
-from virtbus_domain.xml.memory import (
-    REQUIRED_OF_BACKING,
-    BootMemory,
-    MaxMemory,
-    MemoryBacking,
-    Memtune,
-    Numatune,
-    finish_memory_backing,
-    finish_size,
-)
+from virtbus_domain.xml.memory import MemoryBacking, Memtune, Numatune
 from virtbus_domain.xml.memory_device import MemoryDevice
 from virtbus_domain.xml.nvram import NvramDevice
 from virtbus_domain.xml.panic import Panic
-from virtbus_domain.xml.platform_values import CPUSET, blank, unsupported, xml_error
-from virtbus_domain.xml.qemu_namespace import (
-    QEMU_NAMESPACE,
-    QemuCapabilityChanges,
-    QemuCommandline,
-    QemuOverride,
-    capability_changes,
-    commandline,
-    override,
-)
+from virtbus_domain.xml.platform_values import CPUSET, NO_CPUSET, blank, unsupported, xml_error
+from virtbus_domain.xml.qemu_namespace import QEMU_NAMESPACE, QemuCapabilityChanges, QemuCommandline, QemuOverride
 from virtbus_domain.xml.redirdev import Redirdev, RedirFilter
 from virtbus_domain.xml.rng import Rng
 from virtbus_domain.xml.security import KeywrapCipher, LaunchSecurity, Seclabel
@@ -58,16 +40,7 @@ from virtbus_domain.xml.smartcard import Smartcard
 from virtbus_domain.xml.sound import Audio, Sound
 from virtbus_domain.xml.sysinfo import Sysinfo
 from virtbus_domain.xml.tpm import Tpm
-from virtbus_domain.xml.tuning import (
-    REQUIRED_OF_CPUTUNE,
-    Blkiotune,
-    Cputune,
-    IoThread,
-    PerfEvent,
-    Resource,
-    Vcpu,
-    finish_cputune,
-)
+from virtbus_domain.xml.tuning import Blkiotune, Cputune, IoThread, PerfEvent, Resource, Vcpu
 from virtbus_domain.xml.values import NON_NEGATIVE, UINT_OR_ZERO
 from virtbus_domain.xml.video import Video
 from virtbus_domain.xml.vsock import Vsock
@@ -77,7 +50,7 @@ from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, block, element, raw, size, sub, subs, text
 from virtbus_shared.service.xml_lines import Element, Raw
 from virtbus_shared.service.xml_metadata import Metadata, read_metadata, write_metadata
-from virtbus_shared.service.xml_values import UINT, UUID, YESNO, Kind, words
+from virtbus_shared.service.xml_values import ONOFF, UINT, UUID, YESNO, Kind, words
 
 TYPES = ("none", "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox", "phyp",
          "parallels", "bhyve", "vz", "hvf")
@@ -175,15 +148,17 @@ class Domain(Element):
     title: str | None = text("title")
     description: str | None = text("description")
     metadata: Metadata | None = block("metadata", read_metadata, write_metadata)
-    max_memory_element: MaxMemory | None = finished("maxMemory", MaxMemory, finish_size)
-    memory_element: BootMemory | None = finished("memory", BootMemory, finish_size)
+    max_memory_slots: int | None = attr("maxMemory/@slots", blank(UINT),
+                                        error=xml_error("Failed to parse memory slot count"))
+    max_memory: int | None = size("maxMemory/.", "KiB")
+    memory_dump_core: bool | None = attr("memory/@dumpCore", ONOFF)
+    memory: int | None = size("memory/.", "KiB")
     current_memory: int | None = size("currentMemory", "KiB")
     blkiotune: Blkiotune | None = sub("blkiotune", Blkiotune)
     memtune: Memtune | None = sub("memtune", Memtune)
-    memory_backing: MemoryBacking | None = finished("memoryBacking", MemoryBacking, finish_memory_backing,
-                                                    required=REQUIRED_OF_BACKING)
+    memory_backing: MemoryBacking | None = sub("memoryBacking", MemoryBacking)
     vcpu_placement: str | None = attr("vcpu/@placement", words("static", "auto"))
-    vcpu_cpuset: str | None = attr("vcpu/@cpuset", CPUSET)
+    vcpu_cpuset: str | None = attr("vcpu/@cpuset", CPUSET, error=NO_CPUSET)
     vcpu_current: int | None = attr("vcpu/@current", UINT)
     vcpu: int | None = text("vcpu/.", UINT, error=xml_error("maximum vcpus count must be an integer"))
     vcpus: list[Vcpu] = subs("vcpus/vcpu", Vcpu)
@@ -191,7 +166,7 @@ class Domain(Element):
     iothreadids: list[IoThread] = subs("iothreadids/iothread", IoThread)
     defaultiothread_thread_pool_min: int | None = attr("defaultiothread/@thread_pool_min", NON_NEGATIVE)
     defaultiothread_thread_pool_max: int | None = attr("defaultiothread/@thread_pool_max", NON_NEGATIVE)
-    cputune: Cputune | None = finished("cputune", Cputune, finish_cputune, required=REQUIRED_OF_CPUTUNE)
+    cputune: Cputune | None = sub("cputune", Cputune)
     numatune: Numatune | None = sub("numatune", Numatune)
     resource: Resource | None = sub("resource", Resource)
     sysinfos: list[Sysinfo] = subs("sysinfo", Sysinfo)
@@ -199,8 +174,8 @@ class Domain(Element):
     bootloader_args: str | None = text("bootloader_args")
     os: Os | None = sub("os", Os)
     idmap: Idmap | None = sub("idmap", Idmap)
-    features: Features | None = finished("features", Features, finish_features, required=REQUIRED_OF_FEATURES)
-    cpu: Cpu | None = finished("cpu", Cpu, finish_cpu, required=REQUIRED_OF_CPU)
+    features: Features | None = sub("features", Features)
+    cpu: Cpu | None = sub("cpu", Cpu)
     clock: Clock | None = sub("clock", Clock)
     on_poweroff: str | None = text("on_poweroff", lifecycle("poweroff"),
                                    error=unsupported("unknown on_poweroff action: {value}"))
@@ -217,32 +192,8 @@ class Domain(Element):
     seclabels: list[Seclabel] = subs("seclabel", Seclabel)
     keywrap: list[KeywrapCipher] = subs("keywrap/cipher", KeywrapCipher)
     launch_security: LaunchSecurity | None = sub("launchSecurity", LaunchSecurity)
-    qemu_commandline: QemuCommandline | None = commandline()
-    qemu_capabilities: QemuCapabilityChanges | None = capability_changes()
-    qemu_override: QemuOverride | None = override()
+    qemu_commandline: QemuCommandline | None = sub("qemu:commandline", QemuCommandline)
+    qemu_capabilities: QemuCapabilityChanges | None = sub("qemu:capabilities",
+                                                                QemuCapabilityChanges)
+    qemu_override: QemuOverride | None = sub("qemu:override", QemuOverride)
     qemu_deprecation: str | None = attr("qemu:deprecation/@behavior")
-
-    @property
-    def memory(self) -> int | None:
-        """The memory that the domain starts with, in KiB."""
-        return self.memory_element.size if self.memory_element else None
-
-    @memory.setter
-    def memory(self, size: int | None) -> None:
-        self.memory_element = self.memory_element or BootMemory()
-        self.memory_element.size = size
-
-    @property
-    def memory_dump_core(self) -> bool | None:
-        """Whether a dump of the emulator contains the guest's memory."""
-        return self.memory_element.dump_core if self.memory_element else None
-
-    @property
-    def max_memory(self) -> int | None:
-        """How far the memory of the running domain can grow, in KiB."""
-        return self.max_memory_element.size if self.max_memory_element else None
-
-    @property
-    def max_memory_slots(self) -> int | None:
-        """How many memory modules can be plugged in."""
-        return self.max_memory_element.slots if self.max_memory_element else None

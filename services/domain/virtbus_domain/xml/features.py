@@ -3,17 +3,17 @@ which knows it, and what a container's programs may do."""
 
 from __future__ import annotations
 
-from lxml import etree
-
-from virtbus_domain.xml.finished import Required, pretty_size, refuse
-from virtbus_domain.xml.platform_values import ANY_BASE, unsupported
-from virtbus_shared import constants as c
+from virtbus_domain.xml.platform_values import ANY_BASE, pretty_size, unsupported
 from virtbus_shared.service.xml import attr, element, flag, size, sub
-from virtbus_shared.service.xml_lines import PLANS, Element
+from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import ONOFF, words
 
 
-@element
+def _state(path: str) -> bool | None:
+    return attr(f"{path}/@state", ONOFF, required=True)
+
+
+@element(open_tag=True, unknown_child=unsupported("unsupported HyperV Enlightenment feature: {value}"))
 class Hyperv(Element):
     """Enlightenments of Hyper-V; ``mode`` passthrough offers all that the host can.
 
@@ -22,52 +22,52 @@ class Hyperv(Element):
     """
 
     mode: str | None = attr("@mode", words("custom", "passthrough"))
-    relaxed: bool | None = attr("relaxed/@state", ONOFF)
-    vapic: bool | None = attr("vapic/@state", ONOFF)
-    spinlocks: bool | None = attr("spinlocks/@state", ONOFF)
+    relaxed: bool | None = _state("relaxed")
+    vapic: bool | None = _state("vapic")
+    spinlocks: bool | None = _state("spinlocks")
     spinlocks_retries: int | None = attr("spinlocks/@retries", ANY_BASE)
-    vpindex: bool | None = attr("vpindex/@state", ONOFF)
-    runtime: bool | None = attr("runtime/@state", ONOFF)
-    synic: bool | None = attr("synic/@state", ONOFF)
-    stimer: bool | None = attr("stimer/@state", ONOFF)
-    stimer_direct: bool | None = attr("stimer/direct/@state", ONOFF)
-    reset: bool | None = attr("reset/@state", ONOFF)
-    vendor_id: bool | None = attr("vendor_id/@state", ONOFF)
+    vpindex: bool | None = _state("vpindex")
+    runtime: bool | None = _state("runtime")
+    synic: bool | None = _state("synic")
+    stimer: bool | None = _state("stimer")
+    stimer_direct: bool | None = _state("stimer/direct")
+    reset: bool | None = _state("reset")
+    vendor_id: bool | None = _state("vendor_id")
     vendor_id_value: str | None = attr("vendor_id/@value")
-    frequencies: bool | None = attr("frequencies/@state", ONOFF)
-    reenlightenment: bool | None = attr("reenlightenment/@state", ONOFF)
-    tlbflush: bool | None = attr("tlbflush/@state", ONOFF)
-    tlbflush_direct: bool | None = attr("tlbflush/direct/@state", ONOFF)
-    tlbflush_extended: bool | None = attr("tlbflush/extended/@state", ONOFF)
-    ipi: bool | None = attr("ipi/@state", ONOFF)
-    evmcs: bool | None = attr("evmcs/@state", ONOFF)
-    avic: bool | None = attr("avic/@state", ONOFF)
-    emsr_bitmap: bool | None = attr("emsr_bitmap/@state", ONOFF)
-    xmm_input: bool | None = attr("xmm_input/@state", ONOFF)
+    frequencies: bool | None = _state("frequencies")
+    reenlightenment: bool | None = _state("reenlightenment")
+    tlbflush: bool | None = _state("tlbflush")
+    tlbflush_direct: bool | None = _state("tlbflush/direct")
+    tlbflush_extended: bool | None = _state("tlbflush/extended")
+    ipi: bool | None = _state("ipi")
+    evmcs: bool | None = _state("evmcs")
+    avic: bool | None = _state("avic")
+    emsr_bitmap: bool | None = _state("emsr_bitmap")
+    xmm_input: bool | None = _state("xmm_input")
 
 
-@element
+@element(open_tag=True, unknown_child=unsupported("unsupported KVM feature: {value}"))
 class Kvm(Element):
     """What KVM offers or hides; ``dirty_ring_size`` is in entries."""
 
-    hidden: bool | None = attr("hidden/@state", ONOFF)
-    hint_dedicated: bool | None = attr("hint-dedicated/@state", ONOFF)
-    poll_control: bool | None = attr("poll-control/@state", ONOFF)
-    pv_ipi: bool | None = attr("pv-ipi/@state", ONOFF)
-    dirty_ring: bool | None = attr("dirty-ring/@state", ONOFF)
+    hidden: bool | None = _state("hidden")
+    hint_dedicated: bool | None = _state("hint-dedicated")
+    poll_control: bool | None = _state("poll-control")
+    pv_ipi: bool | None = _state("pv-ipi")
+    dirty_ring: bool | None = _state("dirty-ring")
     dirty_ring_size: int | None = attr("dirty-ring/@size", ANY_BASE)
 
 
-@element
+@element(open_tag=True, unknown_child=unsupported("unsupported Xen feature: {value}"))
 class Xen(Element):
     """What Xen offers its guest."""
 
-    e820_host: bool | None = attr("e820_host/@state", ONOFF)
-    passthrough: bool | None = attr("passthrough/@state", ONOFF)
+    e820_host: bool | None = _state("e820_host")
+    passthrough: bool | None = _state("passthrough")
     passthrough_mode: str | None = attr("passthrough/@mode", words("sync_pt", "share_pt"))
 
 
-@element
+@element(unknown_child=unsupported("unexpected capability feature '{value}'"))
 class LinuxCapabilities(Element):
     """What programs in a container may do: the default set, all or nothing by ``policy``, with exceptions by name."""
 
@@ -137,7 +137,7 @@ class Smm(Element):
     """System management mode, and the memory that only it sees (``tseg``, in bytes)."""
 
     state: bool | None = attr("@state", ONOFF)
-    tseg: int | None = pretty_size("tseg", "MiB", "string(./features/smm/tseg)", level=3)
+    tseg: int | None = pretty_size("tseg", "MiB", "string(./features/smm/tseg)", pad=" " * 6)
 
 
 @element
@@ -149,7 +149,7 @@ class Hpt(Element):
                                    error=unsupported("Unable to parse HPT maxpagesize setting"))
 
 
-@element
+@element(unknown_child=unsupported("unexpected feature '{value}'"))
 class Features(Element):
     """What the platform offers the guest; ``tb_cache`` is QEMU's store of translated code, in KiB."""
 
@@ -170,35 +170,13 @@ class Features(Element):
     ioapic_driver: str | None = attr("ioapic/@driver", words("kvm", "qemu"))
     hpt: Hpt | None = sub("hpt", Hpt)
     vmcoreinfo: Switch | None = sub("vmcoreinfo", Switch)
-    htm: bool | None = attr("htm/@state", ONOFF)
-    nested_hv: bool | None = attr("nested-hv/@state", ONOFF)
-    msrs_unknown: str | None = attr("msrs/@unknown", words("ignore", "fault"))
-    ccf_assist: bool | None = attr("ccf-assist/@state", ONOFF)
+    htm: bool | None = _state("htm")
+    nested_hv: bool | None = _state("nested-hv")
+    msrs_unknown: str | None = attr("msrs/@unknown", words("ignore", "fault"), required=True)
+    ccf_assist: bool | None = _state("ccf-assist")
     xen: Xen | None = sub("xen", Xen)
     cfpc: str | None = attr("cfpc/@value", words("broken", "workaround", "fixed"))
     sbbc: str | None = attr("sbbc/@value", words("broken", "workaround", "fixed"))
     ibs: str | None = attr("ibs/@value", words("broken", "workaround", "fixed-ibs", "fixed-ccd", "fixed-na"))
     tb_cache: int | None = size("tcg/tb-cache", "KiB")
     async_teardown: bool | None = attr("async-teardown/@enabled", ONOFF)
-
-
-# How children that are no feature are refused.
-_UNKNOWN = {".": "unexpected feature '{name}'", "hyperv": "unsupported HyperV Enlightenment feature: {name}",
-            "kvm": "unsupported KVM feature: {name}", "xen": "unsupported Xen feature: {name}",
-            "capabilities": "unexpected capability feature '{name}'"}
-_MODELS: dict[str, type[Element]] = {".": Features, "hyperv": Hyperv, "kvm": Kvm, "xen": Xen,
-                                     "capabilities": LinuxCapabilities}
-_KNOWN = {path: {line.path.partition("/")[0] for line in PLANS[model].lines.values()}
-          for path, model in _MODELS.items()}
-REQUIRED_OF_FEATURES = (
-    *(Required(f"{path}/*/@state") for path in ("hyperv", "kvm", "xen")), Required("hyperv/stimer/direct/@state"),
-    Required("htm/@state"), Required("nested-hv/@state"), Required("ccf-assist/@state"), Required("msrs/@unknown"),
-)
-
-
-def finish_features(features: Features, element: etree._Element) -> None:
-    """Refuse features that nobody knows."""
-    for path, detail in _UNKNOWN.items():
-        for child in element.iterfind("*" if path == "." else f"{path}/*"):
-            if child.tag not in _KNOWN[path]:
-                refuse(child, *unsupported(detail.replace("{name}", str(child.tag))), c.VIR_FROM_DOMAIN)

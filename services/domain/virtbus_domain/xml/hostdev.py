@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lxml import etree
 
 from virtbus_domain.xml.address import (
@@ -17,7 +19,7 @@ from virtbus_domain.xml.address import (
 )
 from virtbus_domain.xml.network_port import IpAddress, Route
 from virtbus_domain.xml.storage_source import StorageAuth, StorageHost
-from virtbus_domain.xml.values import VIRTIO_MODELS
+from virtbus_domain.xml.values import NOT_EMPTY, VIRTIO_MODELS
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, choice, element, flag, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
@@ -44,6 +46,16 @@ MDEV_MODELS = ("vfio-pci", "vfio-ccw", "vfio-ap")
 
 def _unsupported(detail: str) -> Refusal:
     return (c.VIR_ERR_CONFIG_UNSUPPORTED, detail)
+
+
+_NO_ADAPTER: Refusal = (c.VIR_ERR_XML_ERROR, "'adapter' name must be specified for scsi hostdev source")
+_WWPN = re.compile("naa\\.(?:0x)?[0-9a-fA-F]{16}", re.ASCII)
+
+
+def _read_wwpn(name: str) -> str:
+    if not _WWPN.fullmatch(name):
+        raise ValueError
+    return name
 
 
 def _nonzero(kind: Kind[int]) -> Kind[int]:
@@ -111,7 +123,7 @@ class HostdevSource(Element):
     protocol: str | None = attr("@protocol", words("adapter", "iscsi", "vhost"),
                                 error=_unsupported("Unknown SCSI subsystem protocol '{value}'"))
     name: str | None = attr("@name")
-    wwpn: str | None = attr("@wwpn")
+    wwpn: str | None = attr("@wwpn", Kind(_read_wwpn), error=(c.VIR_ERR_XML_ERROR, "malformed 'wwpn' value"))
     startup_policy: str | None = attr("@startupPolicy", words("mandatory", "requisite", "optional"))
     guest_reset: str | None = attr("@guestReset", words("off", "uninitialized", "on"))
     write_filtering: bool | None = attr("@writeFiltering", YESNO)
@@ -121,7 +133,7 @@ class HostdevSource(Element):
     hosts: list[StorageHost] = subs("host", StorageHost)
     auth: StorageAuth | None = sub("auth", StorageAuth)
     initiator: str | None = attr("initiator/iqn/@name")
-    adapter_name: str | None = attr("adapter/@name")
+    adapter_name: str | None = attr("adapter/@name", NOT_EMPTY, required=_NO_ADAPTER, error=_NO_ADAPTER)
     address: HostAddress | None = choice("address", _type_of_device, HOST_ADDRESSES, default=HostPciAddress)
     block: str | None = text("block")
     char: str | None = text("char")

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from lxml import etree
-
-from virtbus_domain.xml.finished import Required, rescale
-from virtbus_domain.xml.platform_values import CPUSET, blank, scaled, unsupported, xml_error
-from virtbus_shared import constants as c
-from virtbus_shared.service.xml import attr, element, fixed, flag, size, sub, subs, text
+from virtbus_domain.xml.platform_values import CPUSET, NO_CPUSET, blank, unsupported, xml_error
+from virtbus_shared.service.xml import attr, element, flag, size, sub, subs
 from virtbus_shared.service.xml_lines import Element
-from virtbus_shared.service.xml_values import ONOFF, UINT, ULONG, words
+from virtbus_shared.service.xml_values import UINT, words
 
 NUMA_MODES = ("strict", "preferred", "interleave", "restrictive")
-
-
-@element
-class MaxMemory(Element):
-    """How far the memory of a running domain can grow, and how many modules can be plugged in."""
-
-    slots: int | None = attr("@slots", blank(UINT), error=xml_error("Failed to parse memory slot count"))
-    unit: str = fixed("@unit", "KiB")
-    size: int | None = text(".", ULONG)
-
-
-@element
-class BootMemory(Element):
-    """The memory that the domain starts with, and whether a dump of the emulator contains it."""
-
-    dump_core: bool | None = attr("@dumpCore", ONOFF)
-    unit: str = fixed("@unit", "KiB")
-    size: int | None = text(".", ULONG)
-
-
-def finish_size(memory: MaxMemory | BootMemory, element: etree._Element) -> None:
-    """Bring the size to KiB."""
-    memory.size, memory.unit = rescale(memory.size, memory.unit, "KiB"), "KiB"
 
 
 @element
 class HugePage(Element):
     """A page size in KiB, for all cells or those of ``nodeset``."""
 
-    size: int | None = attr("@size", scaled("./@size"))
-    unit: str = fixed("@unit", "KiB")
-    nodeset: str | None = attr("@nodeset", CPUSET)
+    size: int | None = size("@size", "KiB")
+    nodeset: str | None = attr("@nodeset", CPUSET, error=NO_CPUSET)
 
 
 @element
@@ -71,16 +43,6 @@ class MemoryBacking(Element):
     discard: bool = flag("discard")
 
 
-REQUIRED_OF_BACKING = (Required("hugepages/page/@size", xml_error("missing element or attribute './@size'"),
-                                c.VIR_FROM_XML),)
-
-
-def finish_memory_backing(backing: MemoryBacking, element: etree._Element) -> None:
-    """Bring the page sizes to KiB."""
-    for page in backing.hugepages.pages if backing.hugepages else ():
-        page.size, page.unit = rescale(page.size, page.unit, "KiB"), "KiB"
-
-
 @element
 class Memtune(Element):
     """Limits of the domain's memory on the host, in KiB."""
@@ -97,7 +59,7 @@ class NumatuneMemory(Element):
 
     mode: str | None = attr("@mode", words(*NUMA_MODES),
                             error=unsupported("Unsupported NUMA memory tuning mode '{value}'"))
-    nodeset: str | None = attr("@nodeset", CPUSET)
+    nodeset: str | None = attr("@nodeset", CPUSET, error=NO_CPUSET)
     placement: str | None = attr("@placement", words("static", "auto"),
                                  error=unsupported("Unsupported NUMA memory placement mode '{value}'"))
 
@@ -106,9 +68,10 @@ class NumatuneMemory(Element):
 class NumatuneCell(Element):
     """The same for one cell of the guest."""
 
-    cellid: int | None = attr("@cellid", UINT)
+    cellid: int | None = attr("@cellid", UINT, required=True)
     mode: str | None = attr("@mode", words(*NUMA_MODES))
-    nodeset: str | None = attr("@nodeset", CPUSET)
+    nodeset: str | None = attr("@nodeset", CPUSET, error=NO_CPUSET,
+                               required=xml_error("Missing required nodeset attribute in memnode element"))
 
 
 @element

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from virtbus_domain.xml.address import acpi_index, address, alias
 from virtbus_domain.xml.bitmap import canonical
+from virtbus_domain.xml.values import wrong_text
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, flag, text
 from virtbus_shared.service.xml import size as kibibytes
@@ -34,17 +35,17 @@ class MemoryDevice(Element):
     discard: bool | None = attr("@discard", YESNO)
     uuid: str | None = text("uuid", UUID, error=(c.VIR_ERR_INTERNAL_ERROR, "malformed uuid element"))
     nodemask: str | None = text("source/nodemask", Kind(canonical))
-    pagesize: int | None = kibibytes("source/pagesize", "KiB")
+    pagesize: int | None = kibibytes("source/pagesize", "KiB", error=wrong_text("./pagesize"))
     source_path: str | None = text("source/path")
-    alignsize: int | None = kibibytes("source/alignsize", "KiB")
+    alignsize: int | None = kibibytes("source/alignsize", "KiB", error=wrong_text("./alignsize"))
     pmem: bool = flag("source/pmem")
-    size: int | None = kibibytes("target/size", "KiB")
+    size: int | None = kibibytes("target/size", "KiB", error=wrong_text("./size"))
     node: int | None = text("target/node", UINT, error=(c.VIR_ERR_XML_ERROR, "invalid value of memory device node"))
-    label_size: int | None = kibibytes("target/label/size", "KiB")
+    label_size: int | None = kibibytes("target/label/size", "KiB", error=wrong_text("./label/size"))
     readonly: bool = flag("target/readonly")
-    block: int | None = kibibytes("target/block", "KiB")
-    requested: int | None = kibibytes("target/requested", "KiB")
-    current: int | None = kibibytes("target/current", "KiB", live=True)
+    block: int | None = kibibytes("target/block", "KiB", error=wrong_text("./block"))
+    requested: int | None = kibibytes("target/requested", "KiB", error=wrong_text("./requested"))
+    current: int | None = kibibytes("target/current", "KiB", error=wrong_text("./current"), live=True)
     alias: str | None = alias()
     acpi_index: int | None = acpi_index()
     address: Element | None = address()

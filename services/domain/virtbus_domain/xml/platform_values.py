@@ -9,11 +9,14 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from lxml import etree
+
 from virtbus_domain.xml import bitmap
-from virtbus_domain.xml.values import refusing
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml_values import UINT, ULONG, Kind, Refusal, hexa
+from virtbus_shared.service.xml import block
+from virtbus_shared.service.xml_lines import Refused
+from virtbus_shared.service.xml_values import UINT, ULONG, Kind, Refusal, hexa, read_size, unit_bytes
 
 T = TypeVar("T")
 
@@ -59,23 +62,32 @@ def _writer(kind: Kind[T]) -> Callable[[T | None], str] | None:
     return None if write is None else lambda value: "" if value is None else write(value)
 
 
-def cpu_refusing(kind: Kind[T], code: int, detail: str) -> Kind[T]:
-    """A kind that libvirt's code for processors refuses."""
-    return refusing(kind, code, detail, c.VIR_FROM_CPU)
+def _pretty(amount: int) -> tuple[int, str]:
+    """A number of bytes in the largest unit that divides it: (3, "MiB")."""
+    for unit in ("EiB", "PiB", "TiB", "GiB", "MiB", "KiB"):
+        if amount and amount % unit_bytes(unit) == 0:
+            return amount // unit_bytes(unit), unit
+    return amount, "bytes"
 
 
-def scaled(place: str) -> Kind[int]:
-    """An amount in an attribute with its unit beside it; ``place`` is how libvirt calls the attribute."""
-    usual = refusing(ULONG, c.VIR_ERR_XML_ERROR, f"Invalid value '{{value}}' for element or attribute '{place}'",
-                     c.VIR_FROM_XML)
+def pretty_size(tag: str, unit: str, place: str, *, pad: str) -> int | None:
+    """A child element with a number of bytes: without a unit read as ``unit``, written in the largest that fits.
 
-    def read(text: str) -> int:
-        assert usual.read
-        if not text:
-            raise LibvirtError(c.VIR_ERR_XML_ERROR, f"missing element or attribute '{place}'", domain=c.VIR_FROM_XML)
-        return usual.read(text)
+    ``place`` is how libvirt calls the element when it holds no number; ``pad`` is its indentation.
+    """
+    def read(element: etree._Element) -> int | None:
+        content = element.text or ""
+        try:
+            return read_size(content, element.get("unit") or unit, "bytes") if content else None
+        except ValueError:
+            wrong = (c.VIR_ERR_XML_ERROR, f"Invalid value '{content}' for element or attribute '{place}'")
+            raise Refused(wrong, element, general=True) from None
 
-    return Kind(read, str)
+    def write(amount: int | None) -> str:
+        number, named = _pretty(amount or 0)
+        return f"{pad}<{tag} unit='{named}'>{number}</{tag}>"
+
+    return block(tag, read, write)
 
 
 def _read_long(text: str) -> int:
@@ -102,12 +114,8 @@ def _wrapping(kind: Kind[int], bits: int) -> Kind[int | None]:
 
 
 def _read_cpuset(text: str) -> str:
-    return bitmap.canonical(text) if text else str(bitmap.numbers(text))  # the latter refuses it
-
-
-def _read_vcpus(text: str) -> str:
     try:
-        return _read_cpuset(text)
+        return bitmap.canonical(text) if text else str(bitmap.numbers(text))  # the latter refuses it
     except LibvirtError:
         raise ValueError from None
 
@@ -118,6 +126,6 @@ POLICY: Kind[int] = Kind(_read_hex, "0x{:04x}".format)
 # Where libvirt lets C turn a negative number into a huge one; zero is as good as absent.
 WRAPPING_UINT = _wrapping(UINT, 32)
 WRAPPING_ULONG = _wrapping(ULONG, 64)
-# CPUs or NUMA nodes as libvirt writes them. The refusal of most is a general one; ``VCPUS`` leaves it to its attribute.
+# CPUs or NUMA nodes as libvirt writes them, and its usual refusal of what is no such set.
 CPUSET: Kind[str] = Kind(_read_cpuset)
-VCPUS: Kind[str] = Kind(_read_vcpus)
+NO_CPUSET = (c.VIR_ERR_INVALID_ARG, "Failed to parse bitmap '{value}'", c.VIR_FROM_NONE)

@@ -31,15 +31,15 @@ class Seclabel(Element):
 class KeywrapCipher(Element):
     """A cipher whose wrapped keys the guest may use."""
 
-    name: str | None = attr("@name", words("aes", "dea"))
-    state: bool | None = attr("@state", ONOFF)
+    name: str | None = attr("@name", words("aes", "dea"), required=True)
+    state: bool | None = attr("@state", ONOFF, required=True)
 
 
 @element
 class LaunchSecurity(Element):
     """Memory encryption of the guest, by ``type``; policies are bits of the processor's own meaning."""
 
-    type: str | None = attr("@type", words("sev", "sev-snp", "tdx", "s390-pv"))
+    type: str | None = attr("@type", words("sev", "sev-snp", "tdx", "s390-pv"), required=True)
     kernel_hashes: bool | None = attr("@kernelHashes", YESNO)
     author_key: bool | None = attr("@authorKey", YESNO)
     vcek: bool | None = attr("@vcek", YESNO)

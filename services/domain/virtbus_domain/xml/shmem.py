@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from virtbus_domain.xml.address import acpi_index, address, alias
-from virtbus_domain.xml.lenient import known
 from virtbus_domain.xml.values import UINT_OR_ZERO, ULONG_OR_ZERO
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, sub, text
@@ -37,7 +36,7 @@ class Shmem(Element):
 
     name: str | None = attr("@name", required=(
         c.VIR_ERR_XML_ERROR, "shmem element must contain 'name' attribute"))
-    role: str | None = attr("@role", known("master", "peer"))
+    role: str | None = attr("@role", words("master", "peer"))
     model: str | None = attr("model/@type", words(*MODELS))
     size_unit: str | None = attr("size/@unit")
     size: int | None = text("size/.", ULONG_OR_ZERO)

@@ -23,7 +23,7 @@ from virtbus_domain.xml.shmem import Shmem
 from virtbus_domain.xml.smartcard import FIELDS as SMARTCARD
 from virtbus_domain.xml.smartcard import Smartcard
 from virtbus_domain.xml.storage_source import COMMON_FIELDS, PROTOCOL_FIELDS, SOURCE_FIELDS, DiskSource, StorageHost
-from virtbus_domain.xml.tpm import BACKEND_FIELDS, Tpm
+from virtbus_domain.xml.tpm import BACKEND_FIELDS, PcrBanks, Tpm
 from virtbus_shared.service.xml_values import unit_bytes
 
 
@@ -37,6 +37,8 @@ def drop_from_disk(disk: Disk) -> None:
         _drop_from_backing_store(disk.backing_store)
     if not (disk.geometry_cyls and disk.geometry_heads and disk.geometry_secs):
         disk.geometry_cyls = disk.geometry_heads = disk.geometry_secs = disk.geometry_trans = None
+    if disk.driver:
+        disk.driver.metadata_cache_max_size = disk.driver.metadata_cache_max_size or None
     if disk.driver == DiskDriver():
         disk.driver = None
     if disk.iotune == Iotune():
@@ -94,6 +96,8 @@ def drop_from_filesystem(filesystem: Filesystem) -> None:
         filesystem.driver_format = filesystem.driver_wrpolicy = None
     if filesystem.driver_type != "virtiofs":
         keep(filesystem, (), of=VIRTIOFS_FIELDS)
+    filesystem.space_hard_limit = filesystem.space_hard_limit or None
+    filesystem.space_soft_limit = filesystem.space_soft_limit or None
     if filesystem.source_usage is not None:
         filesystem.source_usage = filesystem.source_usage * unit_bytes(filesystem.source_units or "KiB") // 1024
         filesystem.source_units = "KiB"
@@ -126,6 +130,8 @@ def drop_from_tpm(tpm: Tpm) -> None:
     """What another type of back end has."""
     if tpm.backend:
         keep(tpm.backend, ("type", *BACKEND_FIELDS.get(tpm.backend.type or "", ())))
+        if tpm.backend.active_pcr_banks == PcrBanks():
+            tpm.backend.active_pcr_banks = None
 
 
 def drop_from_smartcard(smartcard: Smartcard) -> None:
@@ -148,7 +154,9 @@ def drop_from_redirdev(redirdev: Redirdev) -> None:
 
 
 def settle_shmem(shmem: Shmem) -> None:
-    """The size, in bytes unless it says otherwise, in whole MiB."""
+    """The size, in bytes unless it says otherwise, in whole MiB; a role that the first model does not have."""
+    if shmem.model in (None, "ivshmem"):
+        shmem.role = None
     if shmem.size is not None:
         shmem.size = shmem.size * unit_bytes(shmem.size_unit or "bytes") // 2**20
         shmem.size_unit = "M"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from virtbus_domain.xml.address import HostPciAddress
 from virtbus_domain.xml.chardev import SourceSeclabel
 from virtbus_domain.xml.lenient import TEXT
-from virtbus_domain.xml.values import OWN_NUMBER, PORT, UINT_OR_ZERO, ULONG_OR_ZERO
+from virtbus_domain.xml.values import NOT_EMPTY, OWN_NUMBER, PORT, UINT_OR_ZERO, ULONG_OR_ZERO
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
@@ -35,7 +35,7 @@ SOURCE_FIELDS: dict[str, tuple[str, ...]] = {
 _HTTP = ("query", "cookies", "readahead", "timeout")
 PROTOCOL_FIELDS: dict[str, tuple[str, ...]] = {
     "http": _HTTP, "https": (*_HTTP, "ssl_verify"), "ftp": ("readahead", "timeout"),
-    "ftps": ("readahead", "timeout", "ssl_verify"), "tftp": ("readahead", "timeout"),
+    "ftps": ("readahead", "timeout", "ssl_verify"),
     "nfs": ("identity_user", "identity_group"),
 }
 ENCRYPTIONS = ("default", "qcow", "luks", "luks2")
@@ -53,7 +53,8 @@ def _wrong(detail: str, code: int = c.VIR_ERR_XML_ERROR) -> AnyRefusal:
 class StorageAuth(Element):
     """A user name and the secret that holds the password: by ``secret_uuid``, or by the name of its use."""
 
-    username: str | None = attr("@username", required=_wrong("missing username for auth"))
+    username: str | None = attr("@username", NOT_EMPTY, required=_wrong("missing username for auth"),
+                                error=_wrong("missing username for auth"))
     secret_type: str | None = attr(
         "secret/@type", words("ceph", "iscsi"), error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown secret type '{value}'"),
         required=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown secret type '<null>'"))
@@ -115,7 +116,8 @@ class StorageSlice(Element):
 class Cookie(Element):
     """What an HTTP server is sent with each request; as good as a password."""
 
-    name: str | None = attr("@name", required=(c.VIR_ERR_XML_ERROR, "missing cookie name"))
+    name: str | None = attr("@name", NOT_EMPTY, required=(c.VIR_ERR_XML_ERROR, "missing cookie name"),
+                            error=(c.VIR_ERR_XML_ERROR, "missing cookie name"))
     value: str | None = text(".")
 
 
@@ -124,11 +126,14 @@ class Reservations(Element):
     """Who may ask the storage for SCSI persistent reservations: a helper that the service starts, or a running one."""
 
     managed: bool | None = attr("@managed", YESNO, required=True)
-    source_type: str | None = attr("source/@type", words("unix"), error=_wrong(
-        "unsupported connection type for <reservations/>: {value}"))
-    source_path: str | None = attr("source/@path")
-    source_mode: str | None = attr("source/@mode", words("client"), error=_wrong(
-        "unsupported connection mode for <reservations/>: {value}"))
+    source_type: str | None = attr("source/@type", words("unix"),
+                                   required=_wrong("missing connection type for <reservations/>"),
+                                   error=_wrong("unsupported connection type for <reservations/>: {value}"))
+    source_path: str | None = attr("source/@path", NOT_EMPTY, required=_wrong("missing path for <reservations/>"),
+                                   error=_wrong("missing path for <reservations/>"))
+    source_mode: str | None = attr("source/@mode", words("client"),
+                                   required=_wrong("missing connection mode for <reservations/>"),
+                                   error=_wrong("unsupported connection mode for <reservations/>: {value}"))
 
 
 @element
@@ -149,7 +154,8 @@ class DiskSource(Element):
     volume: str | None = attr("@volume")
     mode: str | None = attr("@mode", words("host", "direct"), error=(
         c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown source mode '{value}' for volume type disk"))
-    type: str | None = attr("@type")
+    type: str | None = attr("@type", words("pci", "unix"),
+                            error=(c.VIR_ERR_XML_ERROR, "unsupported source type '{value}'"))
     socket_path: str | None = attr("@path", TEXT)
     managed: bool | None = attr("@managed", YESNO)
     namespace: int | None = attr("@namespace", ULONG, error=(c.VIR_ERR_XML_ERROR, "malformed namespace '{value}'"))
@@ -161,6 +167,8 @@ class DiskSource(Element):
     startup_policy: str | None = attr("@startupPolicy", words("mandatory", "requisite", "optional"))
     index: int | None = attr("@index", OWN_NUMBER, live=True)
     hosts: list[StorageHost] = subs("host", StorageHost)
+    identity_user: str | None = attr("identity/@user")
+    identity_group: str | None = attr("identity/@group")
     snapshot: str | None = attr("snapshot/@name")
     config_file: str | None = attr("config/@file")
     initiator: str | None = attr("initiator/iqn/@name")
@@ -170,8 +178,6 @@ class DiskSource(Element):
         c.VIR_ERR_XML_ERROR, "invalid readahead size or timeout"))
     timeout: int | None = attr("timeout/@seconds", ULONG_OR_ZERO, error=(
         c.VIR_ERR_XML_ERROR, "invalid readahead size or timeout"))
-    identity_user: str | None = attr("identity/@user")
-    identity_group: str | None = attr("identity/@group")
     reconnect_enabled: bool | None = attr("reconnect/@enabled", YESNO)
     reconnect_timeout: int | None = attr("reconnect/@timeout", UINT_OR_ZERO)
     address: HostPciAddress | None = sub("address", HostPciAddress)

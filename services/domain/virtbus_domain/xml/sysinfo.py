@@ -35,7 +35,7 @@ class BaseBoard(Element):
 class Sysinfo(Element):
     """The tables of one ``type``: smbios has the named ones, fwcfg has ``entries``."""
 
-    type: str | None = attr("@type", words("smbios", "fwcfg"))
+    type: str | None = attr("@type", words("smbios", "fwcfg"), required=True)
     bios: list[SysinfoEntry] = subs("bios/entry", SysinfoEntry)
     system: list[SysinfoEntry] = subs("system/entry", SysinfoEntry)
     base_boards: list[BaseBoard] = subs("baseBoard", BaseBoard)

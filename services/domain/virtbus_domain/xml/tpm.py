@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from virtbus_domain.xml.address import acpi_index, address, alias
+from virtbus_domain.xml.chardev import TYPES
 from virtbus_shared import constants as c
 from virtbus_shared.service.xml import attr, element, flag, sub
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import UUID, YESNO, words
 
-PCR_BANKS = ("sha1", "sha256", "sha384", "sha512")
 # What libvirt reads of a back end, by its type.
 BACKEND_FIELDS: dict[str, tuple[str, ...]] = {
     "passthrough": ("device_path",),
-    "emulator": ("version", "persistent_state", "encryption_secret", *PCR_BANKS),
+    "emulator": ("version", "persistent_state", "encryption_secret", "active_pcr_banks"),
     "external": ("source_type", "source_mode", "source_path"),
 }
+
+
+@element(unknown_child=(c.VIR_ERR_CONFIG_UNSUPPORTED, "Unsupported PCR banks '{value}'"))
+class PcrBanks(Element):
+    """The hashes by which an emulator measures; none stands for its own choice."""
+
+    sha1: bool = flag("sha1")
+    sha256: bool = flag("sha256")
+    sha384: bool = flag("sha384")
+    sha512: bool = flag("sha512")
 
 
 @element
@@ -28,20 +38,11 @@ class TpmBackend(Element):
     device_path: str | None = attr("device/@path")
     encryption_secret: str | None = attr("encryption/@secret", UUID, error=(
         c.VIR_ERR_INTERNAL_ERROR, "Unable to parse secret uuid '{value}'"))
-    source_type: str | None = attr("source/@type", words("unix"), error=(
+    active_pcr_banks: PcrBanks | None = sub("active_pcr_banks", PcrBanks)
+    source_type: str | None = attr("source/@type", words(*TYPES), error=(
         c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown backend type '{value}' for external TPM"))
-    source_mode: str | None = attr("source/@mode", words("connect"), error=(
-        c.VIR_ERR_XML_ERROR, "only 'client' mode is supported for external TPM device"))
+    source_mode: str | None = attr("source/@mode", words("connect", "bind"))
     source_path: str | None = attr("source/@path")
-    sha1: bool = flag("active_pcr_banks/sha1")
-    sha256: bool = flag("active_pcr_banks/sha256")
-    sha384: bool = flag("active_pcr_banks/sha384")
-    sha512: bool = flag("active_pcr_banks/sha512")
-
-    @property
-    def active_pcr_banks(self) -> list[str]:
-        """The hashes by which the emulator measures; none stands for its own choice."""
-        return [bank for bank in PCR_BANKS if getattr(self, bank)]
 
 
 @element

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from lxml import etree
-
-from virtbus_domain.xml.finished import Required, pretty, rescale
 from virtbus_domain.xml.platform_values import (
     CPUSET,
     LONG,
-    VCPUS,
+    NO_CPUSET,
     WRAPPING_UINT,
     WRAPPING_ULONG,
     if_valid,
-    scaled,
     unsupported,
     xml_error,
 )
 from virtbus_domain.xml.values import NON_NEGATIVE, UINT_OR_ZERO
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml import attr, element, fixed, sub, subs, text
+from virtbus_shared.service.xml import attr, element, size, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import INT, ORDER, UINT, ULONG, YESNO, Kind, Refusal, words
 
 SCHEDULERS = ("batch", "idle", "fifo", "rr")
 _BAD_MONITOR = xml_error("Invalid monitor attribute 'vcpus' value '{value}'")
+
+
+
+
+def _no_cpuset(pin: str) -> Refusal:
+    return (c.VIR_ERR_INTERNAL_ERROR, f"missing cpuset for {pin}")
+
+
+def _no_set(name: str, sched: str) -> Refusal:
+    return xml_error(f"Missing attribute '{name}' in element '{sched}'")
+
+
+def _no_vcpus(of: str) -> Refusal:
+    return xml_error(f"Missing {of} attribute 'vcpus'")
 
 
 _PERIOD = (1000, 1000000)
@@ -56,8 +66,8 @@ def _bad_limit(what: str) -> Refusal:
 class Vcpu(Element):
     """One virtual CPU: whether it is plugged in at start, may be unplugged, and in which ``order``."""
 
-    id: int | None = attr("@id", UINT)
-    enabled: bool | None = attr("@enabled", YESNO)
+    id: int | None = attr("@id", UINT, required=True)
+    enabled: bool | None = attr("@enabled", YESNO, required=True)
     hotpluggable: bool | None = attr("@hotpluggable", YESNO)
     order: int | None = attr("@order", UINT_OR_ZERO)
 
@@ -66,7 +76,7 @@ class Vcpu(Element):
 class IoThread(Element):
     """A thread for I/O of disks; ``poll_max`` in nanoseconds."""
 
-    id: int | None = attr("@id", ORDER)
+    id: int | None = attr("@id", ORDER, required=True)
     thread_pool_min: int | None = attr("@thread_pool_min", NON_NEGATIVE)
     thread_pool_max: int | None = attr("@thread_pool_max", NON_NEGATIVE)
     poll_max: int | None = attr("poll/@max", ULONG)
@@ -78,23 +88,23 @@ class IoThread(Element):
 class VcpuPin(Element):
     """The host CPUs that one virtual CPU may run on."""
 
-    vcpu: int | None = attr("@vcpu", UINT)
-    cpuset: str | None = attr("@cpuset", CPUSET)
+    vcpu: int | None = attr("@vcpu", UINT, required=True)
+    cpuset: str | None = attr("@cpuset", CPUSET, error=NO_CPUSET, required=_no_cpuset("vcpupin"))
 
 
 @element
 class IoThreadPin(Element):
     """The host CPUs that one I/O thread may run on."""
 
-    iothread: int | None = attr("@iothread", ORDER)
-    cpuset: str | None = attr("@cpuset", CPUSET)
+    iothread: int | None = attr("@iothread", ORDER, required=True)
+    cpuset: str | None = attr("@cpuset", CPUSET, error=NO_CPUSET, required=_no_cpuset("iothreadpin"))
 
 
 @element
 class EmulatorSched(Element):
     """The scheduler of the emulator's own threads; ``priority`` for the real-time ones."""
 
-    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS))
+    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS), required=True)
     priority: int | None = attr("@priority", INT)
 
 
@@ -102,8 +112,8 @@ class EmulatorSched(Element):
 class VcpuSched(Element):
     """The scheduler of some virtual CPUs."""
 
-    vcpus: str | None = attr("@vcpus", CPUSET)
-    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS))
+    vcpus: str | None = attr("@vcpus", CPUSET, error=NO_CPUSET, required=_no_set("vcpus", "vcpusched"))
+    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS), required=True)
     priority: int | None = attr("@priority", INT)
 
 
@@ -111,35 +121,36 @@ class VcpuSched(Element):
 class IoThreadSched(Element):
     """The scheduler of some I/O threads."""
 
-    iothreads: str | None = attr("@iothreads", CPUSET)
-    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS))
+    iothreads: str | None = attr("@iothreads", CPUSET, error=NO_CPUSET,
+                                 required=_no_set("iothreads", "iothreadsched"))
+    scheduler: str | None = attr("@scheduler", words(*SCHEDULERS), required=True)
     priority: int | None = attr("@priority", INT)
 
 
 @element
 class CacheShare(Element):
-    """A part of one of the host's caches; ``size`` is in ``unit``, the largest that divides it."""
+    """A part of one of the host's caches, in KiB."""
 
-    id: int | None = attr("@id", UINT)
-    level: int | None = attr("@level", UINT)
-    type: str | None = attr("@type", words("both", "code", "data"))
-    size: int | None = attr("@size", scaled("./@size"))
-    unit: str = fixed("@unit", "KiB")
+    id: int | None = attr("@id", UINT, required=True)
+    level: int | None = attr("@level", UINT, required=True)
+    type: str | None = attr("@type", words("both", "code", "data"), required=True)
+    size: int | None = size("@size", "KiB")
 
 
 @element
 class CacheMonitor(Element):
     """A count of how much of a cache some virtual CPUs fill."""
 
-    level: int | None = attr("@level", UINT)
-    vcpus: str | None = attr("@vcpus", VCPUS, error=_BAD_MONITOR)
+    level: int | None = attr("@level", UINT, required=True)
+    vcpus: str | None = attr("@vcpus", CPUSET, error=_BAD_MONITOR, required=_no_vcpus("monitor"))
 
 
 @element
 class CacheTune(Element):
     """Cache set aside for some virtual CPUs."""
 
-    vcpus: str | None = attr("@vcpus", VCPUS, error=xml_error("Invalid cachetune attribute 'vcpus' value '{value}'"))
+    vcpus: str | None = attr("@vcpus", CPUSET, error=xml_error("Invalid cachetune attribute 'vcpus' value '{value}'"),
+                             required=_no_vcpus("cachetune"))
     caches: list[CacheShare] = subs("cache", CacheShare)
     monitors: list[CacheMonitor] = subs("monitor", CacheMonitor)
 
@@ -148,22 +159,23 @@ class CacheTune(Element):
 class MemoryBandwidth(Element):
     """A share of one node's memory bandwidth, in percent."""
 
-    id: int | None = attr("@id", UINT)
-    bandwidth: int | None = attr("@bandwidth", UINT)
+    id: int | None = attr("@id", UINT, required=True)
+    bandwidth: int | None = attr("@bandwidth", UINT, required=True)
 
 
 @element
 class MemoryMonitor(Element):
     """A count of the memory bandwidth that some virtual CPUs take."""
 
-    vcpus: str | None = attr("@vcpus", VCPUS, error=_BAD_MONITOR)
+    vcpus: str | None = attr("@vcpus", CPUSET, error=_BAD_MONITOR, required=_no_vcpus("monitor"))
 
 
 @element
 class MemoryTune(Element):
     """Memory bandwidth set aside for some virtual CPUs."""
 
-    vcpus: str | None = attr("@vcpus", VCPUS, error=xml_error("Invalid memorytune attribute 'vcpus' value '{value}'"))
+    vcpus: str | None = attr("@vcpus", CPUSET, error=xml_error("Invalid memorytune attribute 'vcpus' value '{value}'"),
+                             required=_no_vcpus("memorytune"))
     nodes: list[MemoryBandwidth] = subs("node", MemoryBandwidth)
     monitors: list[MemoryMonitor] = subs("monitor", MemoryMonitor)
 
@@ -191,43 +203,13 @@ class Cputune(Element):
     iothread_quota: int | None = text("iothread_quota", _within(LONG, "iothread_quota", _QUOTA),
                                       error=_bad_cputune("iothread quota"))
     vcpupins: list[VcpuPin] = subs("vcpupin", VcpuPin)
-    emulatorpin: str | None = attr("emulatorpin/@cpuset", CPUSET)
+    emulatorpin: str | None = attr("emulatorpin/@cpuset", CPUSET, error=NO_CPUSET, required=_no_cpuset("emulatorpin"))
     iothreadpins: list[IoThreadPin] = subs("iothreadpin", IoThreadPin)
     emulatorsched: EmulatorSched | None = sub("emulatorsched", EmulatorSched)
     vcpuscheds: list[VcpuSched] = subs("vcpusched", VcpuSched)
     iothreadscheds: list[IoThreadSched] = subs("iothreadsched", IoThreadSched)
     cachetunes: list[CacheTune] = subs("cachetune", CacheTune)
     memorytunes: list[MemoryTune] = subs("memorytune", MemoryTune)
-
-
-def _no_cpuset(pin: str) -> Required:
-    return Required(f"{pin}/@cpuset", (c.VIR_ERR_INTERNAL_ERROR, f"missing cpuset for {pin}"))
-
-
-def _no_set(sched: str, name: str) -> Required:
-    return Required(f"{sched}/@{name}", xml_error(f"Missing attribute '{name}' in element '{sched}'"))
-
-
-REQUIRED_OF_CPUTUNE = (
-    Required("vcpupin/@vcpu"), _no_cpuset("vcpupin"), _no_cpuset("emulatorpin"), Required("iothreadpin/@iothread"),
-    _no_cpuset("iothreadpin"), Required("emulatorsched/@scheduler"), _no_set("vcpusched", "vcpus"),
-    Required("vcpusched/@scheduler"), _no_set("iothreadsched", "iothreads"), Required("iothreadsched/@scheduler"),
-    Required("cachetune/@vcpus", xml_error("Missing cachetune attribute 'vcpus'")), Required("cachetune/cache/@id"),
-    Required("cachetune/cache/@level"), Required("cachetune/cache/@type"),
-    Required("cachetune/cache/@size", xml_error("missing element or attribute './@size'"), domain=c.VIR_FROM_XML),
-    Required("cachetune/monitor/@level"),
-    Required("cachetune/monitor/@vcpus", xml_error("Missing monitor attribute 'vcpus'")),
-    Required("memorytune/@vcpus", xml_error("Missing memorytune attribute 'vcpus'")), Required("memorytune/node/@id"),
-    Required("memorytune/node/@bandwidth"),
-    Required("memorytune/monitor/@vcpus", xml_error("Missing monitor attribute 'vcpus'")),
-)
-
-
-def finish_cputune(cputune: Cputune, element: etree._Element) -> None:
-    """Write the shares of caches in the largest unit that divides them."""
-    for share in (share for tune in cputune.cachetunes for share in tune.caches):
-        if share.size is not None:
-            share.size, share.unit = pretty(rescale(share.size, share.unit, "bytes") or 0)
 
 
 @element
@@ -266,5 +248,5 @@ class PerfEvent(Element):
         "cmt", "mbmt", "mbml", "cpu_cycles", "instructions", "cache_references", "cache_misses", "branch_instructions",
         "branch_misses", "bus_cycles", "stalled_cycles_frontend", "stalled_cycles_backend", "ref_cpu_cycles",
         "cpu_clock", "task_clock", "page_faults", "context_switches", "cpu_migrations", "page_faults_min",
-        "page_faults_maj", "alignment_faults", "emulation_faults"))
-    enabled: bool | None = attr("@enabled", YESNO)
+        "page_faults_maj", "alignment_faults", "emulation_faults"), required=True)
+    enabled: bool | None = attr("@enabled", YESNO, required=True)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml_values import INT, UINT, ULONG, Kind
+from virtbus_shared.service.xml_values import INT, UINT, ULONG, AnyRefusal, Kind
 
 T = TypeVar("T")
 
@@ -26,6 +26,11 @@ def refusing(kind: Kind[T], code: int, detail: str, domain: int) -> Kind[T]:
             raise LibvirtError(code, detail.replace("{value}", text), domain=domain) from None
 
     return Kind(read, kind.write)
+
+
+def wrong_text(place: str) -> AnyRefusal:
+    """The usual refusal of a text, where libvirt calls its element otherwise than usual."""
+    return (c.VIR_ERR_XML_ERROR, f"Invalid value '{{value}}' for element or attribute '{place}'", c.VIR_FROM_XML)
 
 
 def unless_zero(kind: Kind[int]) -> Kind[int | None]:
@@ -50,7 +55,7 @@ def synonyms(meaning: Mapping[str, str]) -> Kind[str]:
 
 def _read_port(text: str) -> int | None:
     try:
-        number = ULONG.read(text) if ULONG.read else 0
+        number = UINT.read(text) if UINT.read else 0
     except ValueError:
         raise LibvirtError(c.VIR_ERR_INVALID_ARG, f"failed to parse port number '{text}'") from None
     if number > 0xFFFF:
@@ -58,10 +63,18 @@ def _read_port(text: str) -> int | None:
     return number or None
 
 
+def _read_any_text(text: str) -> str:
+    if not text:
+        raise ValueError
+    return text
+
+
 def _read_if_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
+# A text that must not be empty.
+NOT_EMPTY: Kind[str] = Kind(_read_any_text)
 UINT_OR_ZERO = unless_zero(UINT)
 ULONG_OR_ZERO = unless_zero(ULONG)
 # A TCP port; 0 leaves the choice to the protocol.

@@ -163,7 +163,8 @@ class QemuDriver(RunningGuests):
         model = await self.read(xml)
         capabilities = await self._cache.get(find_emulator(model))
         problem = await self._cache.kvm_problem(capabilities.binary) if model.type == "kvm" else None
-        return native_arguments(model, capabilities, self.host.run_dir, kvm_problem=problem)
+        return native_arguments(model, capabilities, self.host.run_dir, self.host.state_dir / "nvram",
+                                kvm_problem=problem)
 
     async def domain_xml_from_native(self, native: str, config: str) -> str:
         """The document for arguments of ``domain_xml_to_native``."""

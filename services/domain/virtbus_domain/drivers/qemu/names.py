@@ -6,7 +6,7 @@ of the live document only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from virtbus_domain.normalise.disks import disk_index
@@ -18,7 +18,9 @@ from virtbus_domain.xml.domain import Devices
 from virtbus_domain.xml.memory_device import MemoryDevice
 
 _PCI_ROOTS = {"pci-root": "pci.0", "pcie-root": "pcie.0"}
-# Field of ``Devices``: the prefix of its names; a number follows, the place in the list.
+# SCSI adapters that know targets, and no logical units below them.
+NARROW_SCSI = frozenset(("lsilogic", "am53c974", "dc390"))
+# Field of ``Devices``: the prefix of its names; a number follows.
 _NUMBERED = {
     "filesystems": "fs", "interfaces": "net", "smartcards": "smartcard", "serials": "serial", "parallels": "parallel",
     "consoles": "console", "channels": "channel", "inputs": "input", "tpms": "tpm", "sounds": "sound",
@@ -31,12 +33,14 @@ _MEMORY = {"dimm": "dimm", "nvdimm": "nvdimm", "virtio-mem": "virtiomem", "virti
 
 def assign_names(devices: Devices, *, q35: bool) -> None:
     """Give every device that has none its alias, and every layer of a disk its number: part of going live."""
+    narrow = {controller.index for controller in devices.controllers
+              if controller.type == "scsi" and controller.model in NARROW_SCSI}
     for disk in devices.disks:
-        disk.alias = disk_name(disk)
+        disk.alias = disk_name(disk, narrow)
     for controller in devices.controllers:
         controller.alias = controller_name(controller, q35=q35)
     for family, prefix in _NUMBERED.items():
-        _number(getattr(devices, family), prefix)
+        _number(getattr(devices, family), family, prefix)
     for family, name in _SINGLE.items():
         device = getattr(devices, family)
         if device is not None and device.alias is None:
@@ -53,21 +57,32 @@ def _is_mirror(devices: Devices) -> bool:
     return target is None or target.type == "serial"
 
 
-def _number(group: Iterable[Any], prefix: str) -> None:
-    for number, device in enumerate(group):
+# Families in which a number is the place in the list; in the others it is the next one that is free, so that a device
+# with a name of the user's choice uses none up. libvirt is like that, and scripts know the names.
+_BY_PLACE = frozenset(("filesystems", "smartcards", "sounds", "videos", "hubs", "tpms", "panics", "watchdogs"))
+
+
+def _number(group: Iterable[Any], family: str, prefix: str) -> None:
+    devices = list(group)
+    taken = [int(device.alias.removeprefix(prefix)) for device in devices
+             if device.alias and device.alias.removeprefix(prefix).isdecimal()]
+    following = max(taken, default=-1) + 1
+    for place, device in enumerate(devices):
         if device.alias is None:
-            device.alias = f"{prefix}{number}"
+            device.alias = f"{prefix}{place if family in _BY_PLACE else following}"
+            following += 1
 
 
 def number_layers(disks: Sequence[Disk]) -> None:
     """Number the layers of all disks, the last disk's top layer first: libvirt's order, and the names of nodes."""
     number = 0
     for disk in reversed(disks):
+        number += 1  # of the drive, even an empty one
         layer: Any = disk
         while layer is not None and layer.source is not None:
-            number += 1
-            layer.source.index = str(number)
+            layer.source.index = number
             layer = layer.backing_store
+            number += layer is not None and layer.source is not None
 
 
 def fill_ptys(devices: Devices, chardevs: Sequence[Mapping[str, object]]) -> None:
@@ -86,15 +101,18 @@ def fill_ptys(devices: Devices, chardevs: Sequence[Mapping[str, object]]) -> Non
                 device.tty = path if is_console else None  # where clients looked before there was a source
 
 
-def disk_name(disk: Disk) -> str:
-    """virtio-disk0 by the letter of the target, or sata0-0-0 by controller, bus and unit."""
+def disk_name(disk: Disk, narrow: Collection[int | None] = ()) -> str:
+    """virtio-disk0 by the letter of the target, or sata0-0-0 by controller, bus and unit.
+
+    ``narrow`` are the SCSI controllers without logical units.
+    """
     address = disk.address
     if disk.alias:
         return disk.alias
     if not isinstance(address, DriveAddress):
         return f"{disk.target_bus}-disk{max(disk_index(disk.target_dev or ''), 0)}"
     parts = [address.controller, address.bus, address.unit]
-    if disk.target_bus == "scsi":
+    if disk.target_bus == "scsi" and address.controller not in narrow:
         parts.insert(2, address.target)
     return f"{disk.target_bus}{'-'.join(str(part or 0) for part in parts)}"
 

@@ -13,6 +13,7 @@ from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.command import Setup, boot_order, build
 from virtbus_domain.drivers.qemu.command.interface import TAP_TYPES
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
+from virtbus_domain.drivers.qemu.firmware import complete_firmware, read_descriptors
 from virtbus_domain.drivers.qemu.names import assign_names
 from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
@@ -21,11 +22,13 @@ from virtbus_shared.errors import LibvirtError
 _FIRST_DESCRIPTOR = 3  # after standard input, output and error
 
 
-def native_arguments(model: Domain, capabilities: QemuCapabilities, run_dir: Path, *,
+def native_arguments(model: Domain, capabilities: QemuCapabilities, run_dir: Path, nvram_dir: Path, *,
                      kvm_problem: str | None) -> str:
     """The command line of a completed definition. Raises ``LibvirtError`` for what cannot be run."""
     assert model.os is not None
     assert model.devices is not None
+    if model.os.firmware_auto is not None or model.os.loader is not None:
+        complete_firmware(model, read_descriptors(), nvram_dir)
     machine = capabilities.canonical_machine(model.os.machine)
     assign_names(model.devices, q35=machine.name.startswith("pc-q35"))
     paths = GuestPaths(run_dir, 0, str(model.uuid))

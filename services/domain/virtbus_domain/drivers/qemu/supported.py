@@ -39,10 +39,10 @@ REFUSED: dict[type[Element], frozenset[str]] = {
     Disk: frozenset({"rawio", "sgio", "transient"}),
     DiskSource: frozenset({"reservations", "fdgroup"}),
     Filesystem: frozenset({"space_hard_limit", "space_soft_limit"}),
-    Hostdev: frozenset({"rawio", "sgio", "teaming_type", "ips", "routes"}),
+    Hostdev: frozenset({"rawio", "sgio", "ips", "routes"}),
     Interface: frozenset({
         "vlan", "virtualport", "bandwidth", "filterref", "port_isolated", "script", "downscript", "backenddomain",
-        "guest_dev", "guest_actual", "teaming_type", "coalesce_rx_frames_max", "port_forwards", "routes"}),
+        "guest_dev", "guest_actual", "coalesce_rx_frames_max", "port_forwards", "routes"}),
 }
 
 

@@ -14,6 +14,7 @@ from virtbus_domain.drivers.qemu.command.arguments import Arguments
 from virtbus_domain.drivers.qemu.command.boot import (
     append_boot,
     append_firmware,
+    append_floppy_order,
     append_platform_devices,
     boot_order,
 )
@@ -78,6 +79,7 @@ def build(setup: Setup, *, monitor: str) -> CommandLine:
     append_clock(arguments, setup)
     append_power(arguments, setup)
     append_boot(arguments, setup)
+    append_floppy_order(arguments, setup)
     append_platform_devices(arguments, setup)
     append_audio(arguments, setup)
     append_graphics(arguments, setup)

@@ -21,6 +21,14 @@ class Null(Enum):
     NULL = None
 
 
+# QEMU's names are hyphenated, and Python's cannot be, so ours have "_" in place of "-"; these really have it.
+_UNDERSCORED = frozenset((
+    "bus_nr", "chassis_nr", "cmd_per_lun", "device_id", "event_idx", "failover_pair_id", "grab_all", "guest_csum",
+    "guest_ecn", "guest_tso4", "guest_tso6", "guest_ufo", "host_ecn", "host_mtu", "host_tso4", "host_tso6", "host_ufo",
+    "iommu_platform", "kernel_irqchip", "logical_block_size", "max_outputs", "max_ports", "max_sectors", "mount_tag",
+    "mrg_rxbuf", "num_queues", "numa_node", "physical_block_size", "ram_size", "rotation_rate", "rx_queue_size",
+    "security_model", "tx_queue_size", "vgamem_mb", "vram64_size_mb", "vram_size"))
+
 Scalar = str | int | bool
 Json = Scalar | None | Null | Mapping[str, "Json"] | list["Json"]
 
@@ -52,7 +60,7 @@ class Arguments:
 
     def keyed(self, option: str, first: str | None = None, /, **values: Scalar | None) -> None:
         """An option of the form "first,key=value": absent values are left out; ``_`` in a key stands for ``-``."""
-        self.pairs(option, [(key.replace("_", "-"), value) for key, value in values.items()], first)
+        self.pairs(option, [(_spelt(key), value) for key, value in values.items()], first)
 
     def pairs(self, option: str, values: Iterable[tuple[str, Scalar | None]], first: str | None = None) -> None:
         """As ``keyed``, for options in which a key may come more than once; keys are written as they are."""
@@ -68,10 +76,14 @@ class Arguments:
 def present(value: Json) -> object:
     """A value without what is absent at any depth, names in QEMU's spelling."""
     if isinstance(value, Mapping):
-        return {key.replace("_", "-"): present(item) for key, item in value.items() if item is not None}
+        return {_spelt(key): present(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [present(item) for item in value]
     return None if value is Null.NULL else value
+
+
+def _spelt(name: str) -> str:
+    return name if name in _UNDERSCORED else name.replace("_", "-")
 
 
 def _argument(value: str) -> str:

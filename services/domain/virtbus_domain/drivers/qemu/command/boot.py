@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from virtbus_domain.drivers.qemu.command.arguments import Arguments
+from virtbus_domain.drivers.qemu.command.controller import floppy_boot_order
 from virtbus_domain.drivers.qemu.command.parts import append, part_blockdev, part_device
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.xml.boot import Os
@@ -23,6 +24,13 @@ def append_boot(arguments: Arguments, setup: Setup) -> None:
             arguments.plain(option, path)
     for table in os.acpi_tables:
         arguments.keyed("-acpitable", sig=(table.type or "").upper(), file=table.path)
+
+
+def append_floppy_order(arguments: Arguments, setup: Setup) -> None:
+    """``-global`` for the floppy controller that is part of the machine."""
+    if setup.is_i440fx:
+        for name, number in floppy_boot_order(setup):
+            arguments.plain("-global", f"isa-fdc.{name}={number}")
 
 
 def append_firmware(arguments: Arguments, setup: Setup) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from virtbus_domain.drivers.qemu.command.arguments import Json, unsupported
 from virtbus_domain.drivers.qemu.command.parts import Part, part_device
 from virtbus_domain.drivers.qemu.command.place import Properties, place, transitional, virtio_options
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.xml.address import DriveAddress
 from virtbus_domain.xml.controller import Controller
 
 _USB = {"piix3-uhci": "piix3-usb-uhci", "piix4-uhci": "piix4-usb-uhci", "ehci": "usb-ehci",
@@ -45,7 +46,7 @@ def _is_built_in(controller: Controller, setup: Setup) -> bool:
         return model in ("pci-root", "pcie-root")
     if kind == "sata":
         return setup.is_q35
-    return kind in ("ide", "isa") and setup.is_i440fx
+    return kind in ("ide", "isa", "fdc") and setup.is_i440fx
 
 
 def _usb(controller: Controller, setup: Setup) -> tuple[str, Properties]:
@@ -119,15 +120,20 @@ def _ccid(controller: Controller, setup: Setup) -> tuple[str, Properties]:
 
 
 def _fdc(controller: Controller, setup: Setup) -> tuple[str, Properties]:
-    """The drives' places in the boot order are properties of their controller."""
-    drives = [disk for disk in setup.devices.disks if disk.target_bus == "fdc"]
-    order: dict[str, Json] = {}
-    for disk in drives:
-        unit = getattr(disk.address, "unit", 0) or 0
-        order[f"bootindex{'AB'[unit % 2]}"] = setup.boot.get(str(disk.alias))
-    return "isa-fdc", order
+    del controller
+    return "isa-fdc", dict(floppy_boot_order(setup))
 
 
+def floppy_boot_order(setup: Setup) -> Iterator[tuple[str, int]]:
+    """Floppy drives have their places in the boot order as properties of their controller."""
+    for disk in setup.devices.disks:
+        place_in_order = setup.boot.get(str(disk.alias))
+        if disk.target_bus == "fdc" and place_in_order is not None and isinstance(disk.address, DriveAddress):
+            yield f"bootindex{'AB'[(disk.address.unit or 0) % 2]}", place_in_order
+
+
+# In libvirt's order: what buses other controllers sit on comes first.
+ORDER = {kind: rank for rank, kind in enumerate(("pci", "usb", "scsi", "sata", "virtio-serial", "ccid", "fdc"))}
 _FAMILIES: dict[str, Callable[[Controller, Setup], tuple[str, Properties]]] = {
     "usb": _usb, "scsi": _scsi, "virtio-serial": _virtio_serial, "pci": _pci, "sata": _sata, "ccid": _ccid,
     "fdc": _fdc}

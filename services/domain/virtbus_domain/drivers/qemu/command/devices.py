@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from virtbus_domain.drivers.qemu.command import chardev, display, misc
-from virtbus_domain.drivers.qemu.command.controller import controller_parts
+from virtbus_domain.drivers.qemu.command.controller import ORDER, controller_parts
 from virtbus_domain.drivers.qemu.command.disk import disk_parts
 from virtbus_domain.drivers.qemu.command.filesystem import filesystem_parts
 from virtbus_domain.drivers.qemu.command.hostdev import hostdev_parts
@@ -52,6 +52,8 @@ FAMILIES: dict[str, Build] = {
 def of_family(devices: Devices, family: str) -> Iterable[Any]:
     """The devices of one family, as a list even where there can be one at most."""
     found = getattr(devices, family)
+    if family == "controllers":
+        return sorted(found, key=lambda controller: ORDER.get(controller.type, len(ORDER)))
     return found if isinstance(found, list) else () if found is None else (found,)
 
 

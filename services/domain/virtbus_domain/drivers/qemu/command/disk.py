@@ -7,10 +7,9 @@ from virtbus_domain.drivers.qemu.command.block import CACHE, disk_nodes
 from virtbus_domain.drivers.qemu.command.parts import Part, part_device
 from virtbus_domain.drivers.qemu.command.place import Properties, place, transitional, virtio_options
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.names import NARROW_SCSI
 from virtbus_domain.xml.address import DriveAddress
 from virtbus_domain.xml.disk import Disk, DiskDriver
-
-_NARROW = frozenset(("lsilogic", "am53c974", "dc390"))  # SCSI adapters without logical units
 
 
 def disk_parts(disk: Disk, setup: Setup) -> list[Part]:
@@ -55,7 +54,8 @@ def _driver(disk: Disk, options: DiskDriver, setup: Setup) -> tuple[str, Propert
     if bus == "ide" and controller == 0:
         return "ide-cd" if cdrom else "ide-hd", {"bus": f"ide.{address.bus or 0}", "unit": unit, "wwn": wwn}
     if bus == "fdc":
-        return "floppy", {"bus": f"{setup.controller('fdc', controller)}.0", "unit": unit}
+        bus_name = None if setup.is_i440fx else f"{setup.controller('fdc', controller)}.0"
+        return "floppy", {"bus": bus_name, "unit": unit}
     if bus == "scsi":
         driver, properties = _scsi(disk, address, setup)
         return driver, properties | {"wwn": wwn}
@@ -64,7 +64,7 @@ def _driver(disk: Disk, options: DiskDriver, setup: Setup) -> tuple[str, Propert
 
 def _virtio(options: DiskDriver) -> Properties:
     return {"iothread": f"iothread{options.iothread}" if options.iothread else None, "ioeventfd": options.ioeventfd,
-            "event_idx": options.event_idx, "num_queues": options.queues, "queue_size": options.queue_size,
+            "event_idx": options.event_idx, "num-queues": options.queues, "queue_size": options.queue_size,
             **virtio_options(iommu=options.iommu, ats=options.ats, packed=options.packed,
                              page_per_vq=options.page_per_vq)}
 
@@ -75,7 +75,7 @@ def _scsi(disk: Disk, address: DriveAddress, setup: Setup) -> tuple[str, Propert
                   if (other.type, other.index) == ("scsi", controller)), None)
     bus = f"{setup.controller('scsi', controller)}.0"
     where: Properties = {"bus": bus, "scsi_id": address.unit or 0}
-    if model not in _NARROW:
+    if model not in NARROW_SCSI:
         where = {"bus": bus, "channel": address.bus or 0, "scsi_id": address.target or 0, "lun": address.unit or 0}
     if disk.device == "lun":
         return "scsi-block", where

@@ -20,7 +20,8 @@ def hostdev_parts(hostdev: Hostdev, setup: Setup) -> list[Part]:
     order, address = setup.boot.get(name), source.address
     if hostdev.type == "pci" and isinstance(address, HostPciAddress) and hostdev.driver_name in (None, "vfio"):
         host = f"{address.domain or 0:04x}:{address.bus or 0:02x}:{address.slot or 0:02x}.{address.function or 0:x}"
-        return [part_device("vfio-pci", name, host=host, bootindex=order, **rom(hostdev), **place(hostdev, setup))]
+        return [part_device("vfio-pci", name, host=host, failover_pair_id=hostdev.teaming_persistent, bootindex=order,
+                            **rom(hostdev), **place(hostdev, setup))]
     if hostdev.type == "usb":
         if not isinstance(address, HostUsbAddress):
             raise LibvirtError(c.VIR_ERR_OPERATION_FAILED, f"USB device of '{name}' was not found on this node",

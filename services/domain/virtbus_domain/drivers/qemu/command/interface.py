@@ -86,7 +86,8 @@ def _card(interface: Interface, back_end: str, setup: Setup) -> Part:
 
 
 def _virtio_card(driver: InterfaceDriver | None, interface: Interface) -> dict[str, Json]:
-    options: dict[str, Json] = {"host_mtu": interface.mtu}
+    options: dict[str, Json] = {"host_mtu": interface.mtu,
+                                "failover": True if interface.teaming_type == "persistent" else None}
     if driver is None:
         return options
     queues = driver.queues or 0

@@ -28,7 +28,6 @@ _WATCHDOGS = {"i6300esb": "i6300esb", "ib700": "ib700"}
 _WATCHDOG_ACTIONS = {"reset": "reset", "shutdown": "shutdown", "poweroff": "poweroff", "pause": "pause",
                      "dump": "pause", "none": "none", "inject-nmi": "inject-nmi"}
 _SHMEM_SIZE = 4  # MiB, libvirt's when the document names none
-_ISA_PANIC_PORT = 0x505  # QEMU's docs/specs/pvpanic
 
 
 def tpm_parts(tpm: Tpm, setup: Setup) -> list[Part]:
@@ -103,9 +102,7 @@ def panic_parts(panic: Panic, setup: Setup) -> list[Part]:
         return []
     if panic.model not in (None, "isa"):
         raise unsupported(f"panic device '{panic.model}'")
-    where = place(panic, setup)
-    port = where.get("iobase") or _ISA_PANIC_PORT
-    return [part_device("pvpanic", str(panic.alias), ioport=port)]
+    return [part_device("pvpanic", str(panic.alias), ioport=place(panic, setup).get("iobase"))]
 
 
 def vsock_parts(vsock: Vsock, setup: Setup) -> list[Part]:

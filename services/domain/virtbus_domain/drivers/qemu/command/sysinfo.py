@@ -27,8 +27,7 @@ def append_sysinfo(arguments: Arguments, setup: Setup) -> None:
 def _smbios(arguments: Arguments, info: Sysinfo, setup: Setup) -> None:
     """Types as in the DMTF's specification of SMBIOS: 0 firmware, 1 system, 2 board, 3 chassis, 11 strings."""
     _table(arguments, 0, info.bios)
-    # The UUID is the domain's, which QEMU puts into this table by itself.
-    _table(arguments, 1, (entry for entry in info.system if entry.name != "uuid"))
+    _table(arguments, 1, info.system)
     for board in info.base_boards:
         _table(arguments, 2, board.entries)
     _table(arguments, 3, info.chassis)
