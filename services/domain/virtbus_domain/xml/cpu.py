@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from virtbus_domain.xml.platform_values import CPUSET, NO_CPUSET, blank, xml_error
+from virtbus_domain.xml.platform_values import CPUSET, NO_CPUSET, blank, scaled, xml_error
 from virtbus_domain.xml.values import NON_NEGATIVE
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml import attr, element, size, sub, subs, text
+from virtbus_shared.service.xml import attr, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import ONOFF, ORDER, UINT, ULONG, YESNO, Kind, words
 
@@ -116,8 +116,8 @@ class NumaCache(Element):
     policy: str | None = attr("@policy", words("none", "writeback", "writethrough"),
                               error=xml_error("Invalid cache policy '{value}'"),
                               required=xml_error("Invalid cache policy '(null)'"))
-    size_value: int | None = size("size/@value", "KiB")
-    line_value: int | None = size("line/@value", "B")
+    size: int | None = scaled("size/@value", "KiB")
+    line: int | None = scaled("line/@value", "B")
 
 
 @element
@@ -126,7 +126,7 @@ class NumaCell(Element):
 
     id: int | None = attr("@id", UINT)
     cpus: str | None = attr("@cpus", CPUSET, error=NO_CPUSET)
-    memory: int | None = size("@memory", "KiB")
+    memory: int | None = scaled("@memory", "KiB")
     mem_access: str | None = attr("@memAccess", words("shared", "private"))
     discard: bool | None = attr("@discard", YESNO)
     distances: list[NumaSibling] = subs("distances/sibling", NumaSibling)
@@ -152,7 +152,7 @@ class NumaBandwidth(Element):
     target: int | None = attr("@target", UINT, required=True)
     cache: int | None = attr("@cache", UINT)
     type: str | None = attr("@type", words(*ACCESS_TYPES), required=True)
-    value: int | None = size("@value", "KiB")
+    value: int | None = scaled("@value", "KiB")
 
 
 @element

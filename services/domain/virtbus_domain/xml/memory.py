@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virtbus_domain.xml.platform_values import CPUSET, NO_CPUSET, blank, unsupported, xml_error
+from virtbus_domain.xml.platform_values import CPUSET, NO_CPUSET, blank, scaled, unsupported, xml_error
 from virtbus_shared.service.xml import attr, element, flag, size, sub, subs
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import UINT, words
@@ -14,7 +14,7 @@ NUMA_MODES = ("strict", "preferred", "interleave", "restrictive")
 class HugePage(Element):
     """A page size in KiB, for all cells or those of ``nodeset``."""
 
-    size: int | None = size("@size", "KiB")
+    size: int | None = scaled("@size", "KiB")
     nodeset: str | None = attr("@nodeset", CPUSET, error=NO_CPUSET)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from lxml import etree
 
@@ -15,7 +15,7 @@ from virtbus_domain.xml import bitmap
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import block
-from virtbus_shared.service.xml_lines import Refused
+from virtbus_shared.service.xml_lines import Line, Refused
 from virtbus_shared.service.xml_values import UINT, ULONG, Kind, Refusal, hexa, read_size, unit_bytes
 
 T = TypeVar("T")
@@ -60,6 +60,12 @@ def if_valid(kind: Kind[T], *nothing: T) -> Kind[T | None]:
 def _writer(kind: Kind[T]) -> Callable[[T | None], str] | None:
     write = kind.write
     return None if write is None else lambda value: "" if value is None else write(value)
+
+
+def scaled(path: str, unit: str) -> int | None:
+    """An amount in an attribute that must be there, with its unit beside it: without one read as ``unit``."""
+    missing = (c.VIR_ERR_XML_ERROR, f"missing element or attribute './{path}'", c.VIR_FROM_XML)
+    return cast(int | None, Line("size", path, unit=unit, required=missing))
 
 
 def _pretty(amount: int) -> tuple[int, str]:

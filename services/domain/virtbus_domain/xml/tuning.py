@@ -9,13 +9,14 @@ from virtbus_domain.xml.platform_values import (
     WRAPPING_UINT,
     WRAPPING_ULONG,
     if_valid,
+    scaled,
     unsupported,
     xml_error,
 )
 from virtbus_domain.xml.values import NON_NEGATIVE, UINT_OR_ZERO
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml import attr, element, size, sub, subs, text
+from virtbus_shared.service.xml import attr, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import INT, ORDER, UINT, ULONG, YESNO, Kind, Refusal, words
 
@@ -134,7 +135,7 @@ class CacheShare(Element):
     id: int | None = attr("@id", UINT, required=True)
     level: int | None = attr("@level", UINT, required=True)
     type: str | None = attr("@type", words("both", "code", "data"), required=True)
-    size: int | None = size("@size", "KiB")
+    size: int | None = scaled("@size", "KiB")
 
 
 @element

@@ -148,7 +148,7 @@ class QemuDriver(RunningGuests):
     async def domain_create(self, domain: DomainObject, model: Domain, flags: int) -> Move:
         """Start QEMU, connect to it, and let it run. When that fails, nothing is left of it."""
         paused = bool(flags & c.VIR_DOMAIN_START_PAUSED)
-        capabilities = await self._cache.get(find_emulator(model))
+        capabilities = await self._cache.get(find_emulator(model), with_kvm=model.type == "kvm")
         problem = await self._cache.kvm_problem(capabilities.binary) if model.type == "kvm" else None
         guest = Guest(GuestPaths(self.host.run_dir, domain.id, domain.uuid), self._on_event)
         domain.live = await start_guest(guest, model, capabilities, self.host.state_dir,
@@ -161,7 +161,7 @@ class QemuDriver(RunningGuests):
         """QEMU's arguments as a start would build them, with nothing made for it: shell words on one line."""
         _require_format(native)
         model = await self.read(xml)
-        capabilities = await self._cache.get(find_emulator(model))
+        capabilities = await self._cache.get(find_emulator(model), with_kvm=model.type == "kvm")
         problem = await self._cache.kvm_problem(capabilities.binary) if model.type == "kvm" else None
         return native_arguments(model, capabilities, self.host.run_dir, self.host.state_dir / "nvram",
                                 kvm_problem=problem)

@@ -17,6 +17,7 @@ from pathlib import Path
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.command.boot import boot_order
 from virtbus_domain.drivers.qemu.command.chardev import channel_path
+from virtbus_domain.drivers.qemu.command.cpu import expand_cpu, verify_cpu
 from virtbus_domain.drivers.qemu.command.interface import TAP_TYPES
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.drivers.qemu.companions import start_companions
@@ -45,6 +46,8 @@ async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPat
     assert model.os is not None
     devices = model.devices
     machine = capabilities.canonical_machine(model.os.machine)
+    verify_cpu(model, capabilities)
+    model.cpu = expand_cpu(model, capabilities)
     assign_names(devices, q35=machine.name.startswith("pc-q35"))
     await asyncio.to_thread(_choose_firmware, model, state_dir / "nvram")
     await asyncio.to_thread(_make_nvram, model)
