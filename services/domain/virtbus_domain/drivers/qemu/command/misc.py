@@ -25,7 +25,7 @@ from virtbus_domain.xml.watchdog import Watchdog
 _TPM_MODELS = {"tpm-tis": "tpm-tis", "tpm-crb": "tpm-crb"}
 _WATCHDOGS = {"i6300esb": "i6300esb", "ib700": "ib700"}
 # libvirt's action of a watchdog: QEMU's. A dump is made by the service when it hears that the guest was paused.
-_WATCHDOG_ACTIONS = {"reset": "reset", "shutdown": "shutdown", "poweroff": "poweroff", "pause": "pause",
+WATCHDOG_ACTIONS = {"reset": "reset", "shutdown": "shutdown", "poweroff": "poweroff", "pause": "pause",
                      "dump": "pause", "none": "none", "inject-nmi": "inject-nmi"}
 _SHMEM_SIZE = 4  # MiB, libvirt's when the document names none
 
@@ -93,7 +93,7 @@ def watchdog_parts(watchdog: Watchdog, setup: Setup) -> list[Part]:
 def append_watchdog_action(arguments: Arguments, setup: Setup) -> None:
     """``-action watchdog=``: one for all watchdogs."""
     for watchdog in setup.devices.watchdogs[:1]:
-        arguments.keyed("-action", watchdog=_WATCHDOG_ACTIONS[watchdog.action or "reset"])
+        arguments.keyed("-action", watchdog=WATCHDOG_ACTIONS[watchdog.action or "reset"])
 
 
 def panic_parts(panic: Panic, setup: Setup) -> list[Part]:
