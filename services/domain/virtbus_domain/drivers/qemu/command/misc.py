@@ -26,7 +26,7 @@ _TPM_MODELS = {"tpm-tis": "tpm-tis", "tpm-crb": "tpm-crb"}
 _WATCHDOGS = {"i6300esb": "i6300esb", "ib700": "ib700"}
 # libvirt's action of a watchdog: QEMU's. A dump is made by the service when it hears that the guest was paused.
 WATCHDOG_ACTIONS = {"reset": "reset", "shutdown": "shutdown", "poweroff": "poweroff", "pause": "pause",
-                     "dump": "pause", "none": "none", "inject-nmi": "inject-nmi"}
+                    "dump": "pause", "none": "none", "inject-nmi": "inject-nmi"}
 _SHMEM_SIZE = 4  # MiB, libvirt's when the document names none
 
 
