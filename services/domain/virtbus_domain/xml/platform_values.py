@@ -65,7 +65,8 @@ def _writer(kind: Kind[T]) -> Callable[[T | None], str] | None:
 def scaled(path: str, unit: str) -> int | None:
     """An amount in an attribute that must be there, with its unit beside it: without one read as ``unit``."""
     missing = (c.VIR_ERR_XML_ERROR, f"missing element or attribute './{path}'", c.VIR_FROM_XML)
-    return cast(int | None, Line("size", path, unit=unit, required=missing))
+    wrong = (c.VIR_ERR_XML_ERROR, f"Invalid value '{{value}}' for element or attribute './{path}'", c.VIR_FROM_XML)
+    return cast(int | None, Line("size", path, unit=unit, error=wrong, required=missing))
 
 
 def _pretty(amount: int) -> tuple[int, str]:
