@@ -306,7 +306,8 @@ def test_sizes_are_held_in_one_unit() -> None:
     assert (domain.max_memory, domain.max_memory_slots) == (8192, 16)
     assert (domain.memory, domain.memory_dump_core, domain.current_memory) == (4096, False, 3000)
     chipset = parse_domain(FRAGMENTS["features"][1]).features
-    assert chipset and chipset.smm
+    assert chipset
+    assert chipset.smm
     assert chipset.smm.tseg == 1024 * 1024
     assert chipset.tb_cache == 64 * 1024
 
@@ -442,6 +443,7 @@ REFUSED = {
     "protected memory's policy": document("<launchSecurity type='sev'><policy>x</policy></launchSecurity>"),
     "top of memory": document("<features><smm state='on'><tseg>x</tseg></smm></features>"),
     "page table": document("<features><hpt><maxpagesize>x</maxpagesize></hpt></features>"),
+    "time to reboot": document(system="<type>hvm</type><bios rebootTimeout='65536'/>"),
     "kind of system": document(system="<type>x</type>"),
     "architecture": document(system="<type arch='x'>hvm</type>"),
     "kind of domain": document().replace("type='test'", "type='x'"),

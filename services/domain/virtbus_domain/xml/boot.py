@@ -6,6 +6,8 @@ from __future__ import annotations
 from virtbus_domain.xml.lenient import unless
 from virtbus_domain.xml.platform_values import blank, unsupported, xml_error
 from virtbus_domain.xml.storage_source import DiskSource
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 from virtbus_shared.service.xml import attr, each, element, sub, subs, text
 from virtbus_shared.service.xml_lines import Element
 from virtbus_shared.service.xml_values import INT, UINT, YESNO, Kind, words
@@ -16,6 +18,18 @@ ARCHES = ("alpha", "armv6l", "armv7l", "armv7b", "aarch64", "cris", "i686", "ia6
           "ppc", "ppc64", "ppc64le", "ppcemb", "riscv32", "riscv64", "s390", "s390x", "sh4", "sh4eb", "sparc",
           "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")
 SMBIOS = unless(blank(words("none", "emulate", "host", "sysinfo")), "none")
+
+
+def _read_reboot_timeout(text: str) -> int:
+    assert INT.read
+    timeout = INT.read(text)
+    if not -1 <= timeout <= 65535:
+        raise LibvirtError(*unsupported("invalid value for rebootTimeout, must be in range [-1,65535]"),
+                           domain=c.VIR_FROM_DOMAIN)
+    return timeout
+
+
+REBOOT_TIMEOUT: Kind[int] = Kind(_read_reboot_timeout, str)
 # Anything but a yes is a no.
 USE_SERIAL: Kind[bool] = Kind(lambda text: text == "yes", YESNO.write)
 _BAD_MAPPING = xml_error("invalid idmap start/target/count settings")
@@ -102,7 +116,7 @@ class Os(Element):
     bootmenu_enable: bool | None = attr("bootmenu/@enable", YESNO)
     bootmenu_timeout: int | None = attr("bootmenu/@timeout", UINT)
     bios_useserial: bool | None = attr("bios/@useserial", USE_SERIAL)
-    bios_reboot_timeout: int | None = attr("bios/@rebootTimeout", INT)
+    bios_reboot_timeout: int | None = attr("bios/@rebootTimeout", REBOOT_TIMEOUT)
     smbios_mode: str | None = attr("smbios/@mode", SMBIOS,
                                   error=unsupported("unknown smbios mode '{value}'"))
 

@@ -22,8 +22,8 @@ from virtbus_shared.service.xml_values import INT, ORDER, UINT, ULONG, YESNO, Ki
 
 SCHEDULERS = ("batch", "idle", "fifo", "rr")
 _BAD_MONITOR = xml_error("Invalid monitor attribute 'vcpus' value '{value}'")
-
-
+_PERIOD = (1000, 1000000)
+_QUOTA = (1000, 17592186044415)
 
 
 def _no_cpuset(pin: str) -> Refusal:
@@ -36,10 +36,6 @@ def _no_set(name: str, sched: str) -> Refusal:
 
 def _no_vcpus(of: str) -> Refusal:
     return xml_error(f"Missing {of} attribute 'vcpus'")
-
-
-_PERIOD = (1000, 1000000)
-_QUOTA = (1000, 17592186044415)
 
 
 def _bad_cputune(what: str) -> Refusal:
