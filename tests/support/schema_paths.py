@@ -66,9 +66,12 @@ def declared_paths(model: type[Element]) -> set[str]:
         if line.nested:
             continue
         models = line.cases.values() if line.by else [line.model] if line.shape in ("sub", "subs") else []
-        paths.update(f"{line.path}/{below}" for below_model in models for below in declared_paths(below_model))
+        paths.update(f"{line.path}/{below}".removesuffix("/.")
+                     for below_model in models for below in declared_paths(below_model))
         if not models:
-            paths.add(line.path)
+            paths.add(line.path.removesuffix("/."))
+        if line.shape == "size":
+            paths.add(f"{line.path}/@unit")
     return paths
 
 

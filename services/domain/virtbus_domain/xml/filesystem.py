@@ -50,7 +50,7 @@ class Filesystem(Element):
     """
 
     type: str | None = attr("@type", words(*TYPES))
-    accessmode: str | None = attr("@accessmode", words("passthrough", "mapped", "squash"))
+    accessmode: str | None = attr("@accessmode", unless(words("", "passthrough", "mapped", "squash"), ""))
     model: str | None = attr("@model", words(*VIRTIO_MODELS))
     multidevs: str | None = attr("@multidevs", unless(words("default", "remap", "forbid", "warn"), "default"))
     fmode: int | None = attr("@fmode", _file_mode("fmode"))

@@ -49,7 +49,7 @@ def _unsupported(detail: str) -> Refusal:
 
 
 _NO_ADAPTER: Refusal = (c.VIR_ERR_XML_ERROR, "'adapter' name must be specified for scsi hostdev source")
-_WWPN = re.compile("naa\\.(?:0x)?[0-9a-fA-F]{16}", re.ASCII)
+_WWPN = re.compile(r"naa\.(?:0x)?[0-9a-fA-F]{16}", re.ASCII)
 
 
 def _read_wwpn(name: str) -> str:

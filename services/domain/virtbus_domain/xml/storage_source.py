@@ -156,7 +156,7 @@ class DiskSource(Element):
         c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown source mode '{value}' for volume type disk"))
     type: str | None = attr("@type", words("pci", "unix"),
                             error=(c.VIR_ERR_XML_ERROR, "unsupported source type '{value}'"))
-    socket_path: str | None = attr("@path", TEXT)
+    socket_path: str | None = attr("@path")
     managed: bool | None = attr("@managed", YESNO)
     namespace: int | None = attr("@namespace", ULONG, error=(c.VIR_ERR_XML_ERROR, "malformed namespace '{value}'"))
     protocol: str | None = attr("@protocol", words(*PROTOCOLS))
