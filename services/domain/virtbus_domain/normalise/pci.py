@@ -18,6 +18,9 @@ from virtbus_domain.normalise.pci_buses import (
     CONTROLLER_KINDS,
     CONVENTIONAL,
     EXPRESS,
+    PCI_DEVICE,
+    PCIE_DEVICE,
+    ROOT_PORT,
     PciBuses,
     address_of,
     is_empty,
@@ -31,6 +34,7 @@ from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.hostdev import Hostdev
 from virtbus_domain.xml.interface import Interface
+from virtbus_domain.xml.iommu import Iommu
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -61,6 +65,13 @@ def pci_buses(domain: Domain) -> PciBuses:
     seating = _Seating(domain)
     seating.claim()
     return seating.buses
+
+
+def _usual_kind(device: Controller | Iommu) -> int:
+    """What a device of an unusual kind claims a place with; 0 for one that has to be looked at more closely."""
+    if type(device) is not Controller or is_piix3_part(device):
+        return 0
+    return CONTROLLER_KINDS.get(device.model or "", 0) if device.type == "pci" else PCI_DEVICE | PCIE_DEVICE
 
 
 class _Seating:
@@ -108,21 +119,18 @@ class _Seating:
 
     def claim(self) -> None:
         """Reserve the addresses that are given, and those of the chipset."""
-        devices = self.devices
-        for device in claiming(devices):
-            address = device.address
-            if type(address) is PciAddress and not is_empty(address):
-                self._claim(device, address)
+        for device in self.buses.claim(claiming(self.devices), _usual_kind):
+            self._claim(device)
         self.early = [(video, pci_kind(video, express=self.express) or 0)
-                      for video in claim_chipset(self.machine, devices, self.buses)]
+                      for video in claim_chipset(self.machine, self.devices, self.buses)]
 
-    def _claim(self, device: Any, address: PciAddress) -> None:
+    def _claim(self, device: Any) -> None:
         if type(device) is Controller and is_piix3_part(device):
             if self.express:
                 raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "Bus 0 must be PCI for integrated PIIX3 USB or IDE "
                                    "controllers", domain=c.VIR_FROM_QEMU)
             return  # the chipset's; without a PIIX3 the address means nothing
-        self.buses.reserve(address, device, given_kind(device, express=self.express))
+        self.buses.reserve(device.address, device, given_kind(device, express=self.express))
 
     # --- what is in want of a place ---------------------------------------------------------------------------------
 
@@ -152,11 +160,12 @@ class _Seating:
         self._want(devices.cryptos)
 
     def _want(self, devices: Iterable[Any]) -> None:
+        express, late = self.express, self.late
         for device in devices:
-            if device is not None and wants_address(device):
-                kind = pci_kind(device, express=self.express)
+            if device is not None and (device.address is None or wants_address(device)):
+                kind = pci_kind(device, express=express)
                 if kind is not None:
-                    self.late.append((device, kind))
+                    late.append((device, kind))
 
     def _want_controllers(self) -> None:
         for controller in self.devices.controllers:
@@ -218,13 +227,13 @@ class _Seating:
             return True
         if self.express:
             return bool(wants)
-        if buses.is_full():
-            return bool(wants)
         kinds = {kind for _, kind in wants} | {CONVENTIONAL}
-        return len(wants) >= min(buses.count_free(kind) for kind in kinds)
+        return bool(wants) and len(wants) >= min(buses.count_free(kind) for kind in kinds)
 
     def _add_missing_buses(self, wants: list[Want]) -> None:
         """Find out how many buses it takes, and add a controller for each that has none."""
+        if self._add_ports_only(wants):
+            return
         trial = self.buses.copy()
         for device, kind in self.early:
             self._try(trial, device, kind)
@@ -245,6 +254,22 @@ class _Seating:
             index += 1
         for model in trial.models[len(self.buses.models):]:
             self.buses.add(model)
+
+    def _add_ports_only(self, wants: list[Want]) -> bool:
+        """The outcome of the trial in the usual case, that of modern devices on a machine that has none but ports."""
+        if not self.complete or len(self.buses.models) > self.given or self.early or any(
+                kind != EXPRESS for _, kind in wants):
+            return False
+        lacking = len(wants) - self.buses.count_free(EXPRESS)
+        if lacking <= 0:
+            return True
+        lacking += self.given == 1
+        if lacking > self.buses.count_free(ROOT_PORT) * 8:
+            return False
+        self.devices.controllers += [Controller(type="pci", index=index, model="pcie-root-port")
+                                     for index in range(self.given, self.given + lacking)]
+        self.buses.add("pcie-root-port", count=lacking)
+        return True
 
     @staticmethod
     def _try(trial: PciBuses, device: Any, kind: int) -> None:

@@ -10,9 +10,13 @@ one per running domain.
 
 from __future__ import annotations
 
+from bisect import insort
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from virtbus_domain.xml.address import PciAddress
+from virtbus_domain.xml.controller import Controller
+from virtbus_domain.xml.iommu import Iommu
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -64,6 +68,10 @@ _BUSES = {
 }
 
 
+# Devices that are not simply plugged into whatever slot there is, when their document gives them one.
+_UNUSUAL = (Controller, Iommu)
+
+
 def _internal(detail: str) -> LibvirtError:
     return LibvirtError(c.VIR_ERR_INTERNAL_ERROR, detail, domain=c.VIR_FROM_DOMAIN)
 
@@ -103,13 +111,15 @@ class PciBuses:
     While it is ``growing``, a device for which there is no place brings along the buses that it needs.
     """
 
-    __slots__ = ("_accepted", "_aggregates", "_free", "_functions", "_holders", "_search_from", "growing", "models")
+    __slots__ = ("_accepted", "_aggregates", "_free", "_functions", "_holders", "_search_from", "_slots", "growing",
+                 "models")
 
     def __init__(self) -> None:
         self.growing = False
         self.models: list[str] = []
         self._accepted: list[int] = []
-        # Per bus, a bit for each slot that nothing sits in.
+        # Per bus, a bit for each slot that it has, and for each that nothing sits in.
+        self._slots: list[int] = []
         self._free: list[int] = []
         # Functions in use, as bits, by bus and slot; whoever holds them, by place; slots whose functions are ports.
         self._functions: dict[int, int] = {}
@@ -122,17 +132,20 @@ class PciBuses:
         """The same buses, to try something on."""
         other = PciBuses()
         other.growing = self.growing
-        other.models, other._accepted, other._free = self.models[:], self._accepted[:], self._free[:]
+        other.models, other._accepted = self.models[:], self._accepted[:]
+        other._slots, other._free = self._slots[:], self._free[:]
         other._functions, other._holders = self._functions.copy(), self._holders.copy()
         other._aggregates = self._aggregates[:]
         return other
 
-    def add(self, model: str, *, hotplug: bool = True) -> None:
+    def add(self, model: str, *, hotplug: bool = True, count: int = 1) -> None:
         """Add the next bus, that of a controller of this model; ``hotplug`` is what its document says of that."""
         accepted, first, last, hotpluggable = _BUSES[model]
-        self.models.append(model)
-        self._accepted.append(accepted | HOTPLUGGABLE if hotplug and hotpluggable else accepted)
-        self._free.append((2 << last) - (1 << first))
+        slots = [(2 << last) - (1 << first)] * count
+        self.models += [model] * count
+        self._accepted += [accepted | HOTPLUGGABLE if hotplug and hotpluggable else accepted] * count
+        self._slots += slots
+        self._free += slots
 
     def settle(self) -> None:
         """Grow no more, and let the ports that came along be ports like any other."""
@@ -160,10 +173,37 @@ class PciBuses:
         return [self._holders[slot << 3] for slot in shared if slot << 3 in self._holders]
 
     def count_free(self, kind: int) -> int:
-        """How many slots of the root bus a kind of device can have; 0 when it belongs elsewhere."""
-        if not self._fits(kind, 0):
-            return 0
-        return self._free[0].bit_count()
+        """How many empty slots there are that a kind of device can have."""
+        how, types = kind & (AUTOASSIGN | HOTPLUGGABLE), kind & _TYPES
+        return sum(slots.bit_count() for slots, allowed in zip(self._free, self._accepted, strict=True)
+                   if allowed & types and allowed & how == how)
+
+    def claim(self, devices: Iterable[Any], usual_kind: Callable[[Any], int]) -> list[Any]:
+        """Take the places that documents give devices, as long as nothing speaks against it; the devices that are left.
+
+        ``reserve`` says what speaks against it. Most devices need no more than this, which is in one loop for speed.
+        """
+        accepted, slots, free, in_use, holders = self._accepted, self._slots, self._free, self._functions, self._holders
+        count, left = len(self.models), []
+        for device in devices:
+            address = device.address
+            if type(address) is not PciAddress or not (address.bus or address.slot or address.domain):
+                continue
+            kind = usual_kind(device) if type(device) in _UNUSUAL else _ENDPOINTS
+            bus, slot, function = address.bus or 0, address.slot or 0, address.function or 0
+            if bus < count and not address.domain and accepted[bus] & kind & _TYPES and slots[bus] >> slot & 1:
+                key = bus << 5 | slot
+                functions = in_use.get(key, 0)
+                if not functions >> function & 1:
+                    if not functions:
+                        free[bus] &= ~(1 << slot)
+                        if kind & AGGREGATE:
+                            insort(self._aggregates, key)
+                    in_use[key] = functions | 1 << function
+                    holders[key << 3 | function] = device
+                    continue
+            left.append(device)
+        return left
 
     def reserve(self, address: PciAddress, device: object | None, kind: int) -> None:
         """Take the place that a document gives a device. Raises ``LibvirtError`` where the device cannot be.
@@ -177,11 +217,22 @@ class PciBuses:
             if bus != place >> 8:  # the place that was asked for is taken by the port of the bridge that it needs
                 address.bus, place = bus, bus << 8 | place & 255
         self._check(named, domain, place, kind)
-        self._take(place, device, kind, named, given=True)
+        self.take(place, device, kind, given=True)
 
-    def take(self, place: int, device: object | None, kind: int) -> None:
-        """Take a place that ``find`` named."""
-        self._take(place, device, kind, None, given=False)
+    def take(self, place: int, device: object | None, kind: int, *, given: bool = False) -> None:
+        """Take a place that is known to be on a bus for this kind: that ``find`` named, or one that was ``given``."""
+        slot, bit = place >> 3, 1 << (place & 7)
+        functions = self._functions.get(slot, 0)
+        if functions & bit:
+            detail = f"Attempted double use of PCI Address {_shown(place)}"
+            raise _xml_error(detail) if given else _internal(detail)
+        if not functions:
+            self._free[slot >> 5] &= ~(1 << (slot & 31))
+            if kind & AGGREGATE:
+                insort(self._aggregates, slot)
+        self._functions[slot] = functions | bit
+        if device is not None:
+            self._holders[place] = device
 
     def release(self, address: PciAddress) -> None:
         """Give a place back."""
@@ -233,30 +284,12 @@ class PciBuses:
 
     def _find_function(self, bus: int, place: int) -> int:
         """A function beside others of its like, if that comes before an empty slot."""
-        for slot in sorted(self._aggregates):
+        for slot in self._aggregates:
             if slot >> 5 == bus and (place < 0 or slot < place >> 3):
                 free = ~self._functions[slot] & 255
                 if free:
                     return slot << 3 | (free & -free).bit_length() - 1
         return place
-
-    def _take(self, place: int, device: object | None, kind: int, named: str | None, *, given: bool) -> None:
-        slot, bit = place >> 3, 1 << (place & 7)
-        functions = self._functions.get(slot, 0)
-        if functions & bit:
-            detail = f"Attempted double use of PCI Address {named or _shown(place)}"
-            raise _xml_error(detail) if given else _internal(detail)
-        if not functions:
-            self._free[slot >> 5] &= ~(1 << (slot & 31))
-            if kind & AGGREGATE:
-                self._aggregates.append(slot)
-        self._functions[slot] = functions | bit
-        if device is not None:
-            self._holders[place] = device
-
-    def _fits(self, kind: int, bus: int) -> bool:
-        allowed, how = self._accepted[bus], kind & (AUTOASSIGN | HOTPLUGGABLE)
-        return bool(allowed & kind & _TYPES) and allowed & how == how
 
     def _check(self, named: str, domain: int, place: int, kind: int) -> None:
         if not self.models:

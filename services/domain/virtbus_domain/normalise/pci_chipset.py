@@ -43,8 +43,10 @@ def is_q35(machine: str) -> bool:
 
 def is_piix3_part(controller: Controller) -> bool:
     """Whether a controller is the PIIX3's own by its kind and its address."""
+    if controller.index != 0 or controller.type not in ("ide", "usb"):
+        return False
     address = controller.address
-    if controller.index != 0 or type(address) is not PciAddress or address.domain:
+    if type(address) is not PciAddress or address.domain:
         return False
     place = place_of(address)
     return (controller.type == "ide" and place == _PIIX3_IDE) or (_is_piix3_usb(controller) and place == _PIIX3_USB)
@@ -76,8 +78,8 @@ def _claim_piix3(devices: Devices, buses: PciBuses) -> Sequence[Video]:
             _integrate(controller, _PIIX3_USB, "PIIX3 USB controller at index 0", buses, CONVENTIONAL)
     if not buses.models:
         return ()
-    buses.reserve(address_of(_PIIX3_ISA), None, CONVENTIONAL)
-    buses.reserve(address_of(_PIIX3_PM), None, CONVENTIONAL)
+    _reserve(_PIIX3_ISA, buses)
+    _reserve(_PIIX3_PM, buses)
     return _place_first_video(devices.videos, _I440FX_VIDEO, buses, CONVENTIONAL)
 
 
@@ -96,8 +98,8 @@ def _claim_ich9(devices: Devices, buses: PciBuses) -> Sequence[Video]:
             put(controller, _ICH9_BRIDGE, buses, PCIE_DEVICE)
     early: Sequence[Video] = ()
     if buses.models:
-        buses.reserve(address_of(_ICH9_ISA), None, PCIE_DEVICE)
-        buses.reserve(address_of(_ICH9_SMBUS), None, PCIE_DEVICE)
+        _reserve(_ICH9_ISA, buses)
+        _reserve(_ICH9_SMBUS, buses)
         early = _place_first_video(devices.videos, _Q35_VIDEO, buses, PCIE_DEVICE)
     if devices.sounds and not buses.in_use(_ICH9_SOUND):
         sound = next((sound for sound in devices.sounds if sound.model == "ich9" and wants_address(sound)), None)
@@ -108,10 +110,15 @@ def _claim_ich9(devices: Devices, buses: PciBuses) -> Sequence[Video]:
 
 def put(device: Any, place: int, buses: PciBuses, kind: int) -> PciAddress:
     """Give a device a place that is known to exist, as if its document had asked for it."""
-    address = address_of(place)
-    buses.reserve(address, device, kind)
+    buses.take(place, device, kind, given=True)
+    address: PciAddress = address_of(place)
     device.address = address
     return address
+
+
+def _reserve(place: int, buses: PciBuses) -> None:
+    """Keep a place for a part of the chipset that no document shows."""
+    buses.take(place, None, 0, given=True)
 
 
 def _integrate(controller: Controller, place: int, name: str, buses: PciBuses, kind: int) -> None:
@@ -123,7 +130,7 @@ def _integrate(controller: Controller, place: int, name: str, buses: PciBuses, k
         detail = f"{name} must have PCI address 0:0:{place >> 3:x}.{place & 7}"
         raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, detail, domain=c.VIR_FROM_QEMU)
     if buses.models and buses.holder(address) is not controller:
-        buses.reserve(address, controller, kind)
+        buses.take(place, controller, kind, given=True)
 
 
 def _place_first_video(videos: Sequence[Video], place: int, buses: PciBuses, kind: int) -> Sequence[Video]:
