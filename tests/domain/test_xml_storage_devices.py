@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fragments import devices_of, lacking, said, without_place, wrong_values
+from tests.support.fragments import devices_of, lacking, said, wrong_values
 from tests.support.oracle import answers
 from tests.support.schema_paths import declared_paths, schema_paths
 from tests.support.schemas import require_schemas
+from tests.support.storage_devices import DEVICES, parse_devices, refusal, roomy_domain
 from virtbus_domain.xml import chardev, network_port
 from virtbus_domain.xml.address import VirtioS390Address
 from virtbus_domain.xml.controller import Controller
@@ -35,7 +36,6 @@ from virtbus_domain.xml.redirdev import Redirdev, RedirFilter
 from virtbus_domain.xml.rng import Rng
 from virtbus_domain.xml.shmem import Shmem
 from virtbus_domain.xml.smartcard import Smartcard
-from virtbus_domain.xml.storage_checks import check
 from virtbus_domain.xml.storage_kinds import (
     drop_from_controller,
     drop_from_disk,
@@ -53,8 +53,6 @@ from virtbus_domain.xml.tpm import Tpm
 from virtbus_domain.xml.vsock import Vsock
 from virtbus_domain.xml.watchdog import Watchdog
 from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml import Document
 from virtbus_shared.service.xml_lines import Element, Output, content, declared, lines_of
 
 MODELS: dict[str, type[Element]] = {
@@ -63,17 +61,6 @@ MODELS: dict[str, type[Element]] = {
     "watchdog": Watchdog, "memballoon": Memballoon, "rng": Rng, "nvram": NvramDevice, "panic": Panic, "shmem": Shmem,
     "memory": MemoryDevice, "iommu": Iommu, "vsock": Vsock, "crypto": Crypto,
 }
-
-DEVICES = Document(Devices, "devices", "domain_definition", c.VIR_FROM_DOMAIN)
-
-
-def _parse(devices: str) -> Devices:
-    return _parse_whole(f"<devices>{devices}</devices>")
-
-
-def _parse_whole(document: str) -> Devices:
-    return DEVICES.parse(document)
-
 
 def _format(devices: Devices, output: Output = Output.SECURE) -> str:
     return DEVICES.format(devices, output)
@@ -101,14 +88,6 @@ def _drop_foreign(devices: Devices) -> None:
         settle_shmem(shmem)
     for memory in devices.memories:
         drop_from_memory(memory)
-
-
-def _domain(devices: str) -> str:
-    return ("<domain type='test'><name>x</name><uuid>1695eb01-f6a4-8304-79aa-97f2502e193f</uuid>"
-            "<maxMemory slots='9' unit='GiB'>16</maxMemory><memory unit='GiB'>8</memory><vcpu>1</vcpu>"
-            "<os><type arch='x86_64' machine='q35'>hvm</type></os><features><ioapic driver='qemu'/></features>"
-            "<cpu><numa><cell id='0' cpus='0' memory='1048576'/></numa></cpu>"
-            f"<devices>{devices}</devices></domain>")
 
 
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
@@ -357,7 +336,7 @@ FRAGMENTS = {
 
 def _stored(case: str) -> str:
     """The devices of our families as libvirt wrote them when it had defined a fragment."""
-    documents = [_domain(fragment) for fragment in FRAGMENTS.values()]
+    documents = [roomy_domain(fragment) for fragment in FRAGMENTS.values()]
     found = answers("domain", documents, c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_SECURE)
     dump = found[list(FRAGMENTS).index(case)]
     assert isinstance(dump, str), dump
@@ -368,29 +347,29 @@ def _stored(case: str) -> str:
 def test_what_libvirt_writes_comes_back_as_it_stands(case: str) -> None:
     """Read by our models and written again, libvirt's own output is the same, character by character."""
     stored = _stored(case)
-    assert _format(_parse_whole(stored)) == stored
+    assert _format(DEVICES.parse(stored)) == stored
 
 
 @pytest.mark.parametrize("case", FRAGMENTS)
 def test_what_is_written_reads_the_same_again(case: str) -> None:
     """Parsing what we format gives the same model, in the live form with secrets, which loses nothing."""
-    devices = _parse(FRAGMENTS[case])
-    assert _parse_whole(_format(devices, Output.LIVE | Output.SECURE)) == devices
+    devices = parse_devices(FRAGMENTS[case])
+    assert DEVICES.parse(_format(devices, Output.LIVE | Output.SECURE)) == devices
 
 
 @pytest.mark.parametrize("case", FRAGMENTS)
 def test_libvirt_keeps_what_we_keep(case: str) -> None:
     """A fragment without what its type leaves without a meaning is contained in what libvirt stored of it."""
-    devices = _parse(FRAGMENTS[case])
+    devices = parse_devices(FRAGMENTS[case])
     _drop_foreign(devices)
-    hidden = _parse_whole(_format(devices))  # the stored form has no runtime names
-    assert not list(lacking(hidden, _parse_whole(_stored(case))))
+    hidden = DEVICES.parse(_format(devices))  # the stored form has no runtime names
+    assert not list(lacking(hidden, DEVICES.parse(_stored(case))))
 
 
 @pytest.mark.parametrize("case", FRAGMENTS)
 def test_we_keep_what_libvirt_keeps(case: str) -> None:
     """Whatever a fragment says and libvirt stores, our models store too."""
-    devices = _parse(FRAGMENTS[case])
+    devices = parse_devices(FRAGMENTS[case])
     _drop_foreign(devices)
     ours, theirs = (said(text) for text in (_format(devices), _stored(case)))
     assert not (theirs & said(f"<devices>{FRAGMENTS[case]}</devices>")) - ours
@@ -417,7 +396,7 @@ def _said(model: Element) -> Iterator[tuple[type[Element], str]]:
 
 def test_fragments_use_every_line() -> None:
     """No attribute is declared that these tests do not exercise, those of every kind of address among them."""
-    used = {line for fragment in FRAGMENTS.values() for line in _said(_parse(fragment))}
+    used = {line for fragment in FRAGMENTS.values() for line in _said(parse_devices(fragment))}
     families = [model for family in MODELS.values() for model in declared(family)
                 if model not in (Crypto, Mirror, VirtioS390Address) and model.__module__ not in ELSEWHERE]
     lines = {(model, name) for model in families for name, line in lines_of(model).items()
@@ -478,22 +457,13 @@ def _kills_libvirt(devices: str) -> bool:
     return 'protocol="iscsi"' in devices and 'name=""' in devices
 
 
-def _our_answer(devices: str) -> tuple[int, int, str] | None:
-    try:
-        for device in _parse(devices).all():
-            check(device)
-    except LibvirtError as refused:
-        return refused.code, refused.domain, without_place(refused.message)
-    return None
-
-
 def test_wrong_values_are_refused_as_by_libvirt() -> None:
     """Error number, domain and words are libvirt's for every attribute; and we refuse nothing that it would store."""
     wrong = [(path, devices) for path, devices in wrong_values(FRAGMENTS.values()) if not _kills_libvirt(devices)]
-    theirs = answers("domain", [_domain(devices) for _, devices in wrong], c.VIR_DOMAIN_XML_INACTIVE)
+    theirs = answers("domain", [roomy_domain(devices) for _, devices in wrong], c.VIR_DOMAIN_XML_INACTIVE)
     refused = 0
     for (path, devices), answer in zip(wrong, theirs, strict=True):
-        ours = _our_answer(devices)
+        ours = refusal(devices)
         if isinstance(answer, str):
             # Nonsense in what a type does not read is no fault to libvirt; to us it is, and nothing is lost by it.
             kept = {place.removeprefix("domain/") for place, _ in said(answer)}
@@ -504,3 +474,116 @@ def test_wrong_values_are_refused_as_by_libvirt() -> None:
             refused += 1
             assert ours == answer, devices
     assert refused > 2500
+
+
+# --- the live form --------------------------------------------------------------------------------------------------
+
+LIVE = """\
+<devices>
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='qcow2'/>
+    <source protocol='https' name='x' index='2'>
+      <host name='h' port='443'/>
+      <cookies>
+        <cookie name='a'>b</cookie>
+      </cookies>
+    </source>
+    <backingStore type='file' index='3'>
+      <format type='raw'/>
+      <source file='/b'/>
+      <backingStore/>
+    </backingStore>
+    <mirror type='file' file='/m' format='raw' job='copy' ready='yes'>
+      <format type='raw'/>
+      <source file='/m' index='4'/>
+      <backingStore/>
+    </mirror>
+    <target dev='vda' bus='virtio'/>
+    <alias name='virtio-disk0'/>
+    <address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/>
+  </disk>
+  <controller type='pci' index='0' model='pcie-root'>
+    <alias name='pcie.0'/>
+  </controller>
+  <hostdev mode='subsystem' type='usb' managed='no'>
+    <source missing='yes'>
+      <vendor id='0x0001'/>
+      <product id='0x0002'/>
+    </source>
+    <alias name='hostdev0'/>
+  </hostdev>
+  <redirdev bus='usb' type='pty'>
+    <source path='/dev/pts/4'/>
+    <alias name='ua-mine'/>
+  </redirdev>
+  <memory model='virtio-mem'>
+    <target>
+      <size unit='KiB'>524288</size>
+      <node>0</node>
+      <block unit='KiB'>2048</block>
+      <requested unit='KiB'>4096</requested>
+      <current unit='KiB'>2048</current>
+    </target>
+    <alias name='ua-a b'/>
+  </memory>
+</devices>
+"""
+
+STORED = """\
+<devices>
+  <disk type='network' device='disk'>
+    <driver name='qemu' type='qcow2'/>
+    <source protocol='https' name='x'>
+      <host name='h' port='443'/>
+    </source>
+    <backingStore type='file'>
+      <format type='raw'/>
+      <source file='/b'/>
+      <backingStore/>
+    </backingStore>
+    <target dev='vda' bus='virtio'/>
+    <address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/>
+  </disk>
+  <controller type='pci' index='0' model='pcie-root'/>
+  <hostdev mode='subsystem' type='usb' managed='no'>
+    <source>
+      <vendor id='0x0001'/>
+      <product id='0x0002'/>
+    </source>
+  </hostdev>
+  <redirdev bus='usb' type='pty'>
+    <alias name='ua-mine'/>
+  </redirdev>
+  <memory model='virtio-mem'>
+    <target>
+      <size unit='KiB'>524288</size>
+      <node>0</node>
+      <block unit='KiB'>2048</block>
+      <requested unit='KiB'>4096</requested>
+    </target>
+  </memory>
+</devices>
+"""
+
+
+def test_stored_form_hides_what_only_runs_and_the_cookies() -> None:
+    """The live form has all; the stored one no layer number, mirror, pty or memory in use, and a user's aliases only."""
+    devices = DEVICES.parse(LIVE)
+    assert _format(devices, Output.LIVE | Output.SECURE) == LIVE
+    assert _format(devices, Output.INACTIVE) == STORED
+    assert "cookie" not in _format(devices, Output.LIVE)
+
+
+def test_newer_devices_come_back() -> None:
+    """Crypto devices, which libvirt 9.0.0 does not know, lose nothing."""
+    document = """\
+<devices>
+  <crypto model='virtio' type='qemu'>
+    <backend model='builtin' queues='1'/>
+    <driver iommu='on' ats='on' packed='off' page_per_vq='on'/>
+    <alias name='ua-c'/>
+    <address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/>
+  </crypto>
+</devices>
+"""
+    assert _format(DEVICES.parse(document)) == document

@@ -163,8 +163,7 @@ class Hostdev(Element):
     ips: list[IpAddress] = subs("ip", IpAddress)
     routes: list[Route] = subs("route", Route)
     teaming_type: str | None = attr("teaming/@type", words("persistent", "transient"),
-                                    error=_unsupported("unknown teaming type '{value}'"),
-                                    required=_unsupported("unknown teaming type '(null)'"))
+                                    error=_unsupported("unknown teaming type '{value}'"))
     teaming_persistent: str | None = attr("teaming/@persistent")
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")

@@ -82,6 +82,8 @@ def check_source(source: DiskSource, kind: str) -> None:
     for piece in source.slices:
         if piece.type == "storage" and (piece.offset is None or piece.size is None):
             raise _error("missing offset or size attribute of slice")
+    if source.reservations and not source.reservations.managed and source.reservations.source_type is None:
+        raise _storage_error("missing connection type for <reservations/>")
     if source.encryption:
         _check_encryption(source.encryption)
     if source.auth and kind != "volume":
@@ -109,7 +111,7 @@ def _check_host(host: StorageHost) -> None:
         if host.socket is None:
             raise _error("missing socket for unix transport")
     elif host.socket is not None:
-        raise _error(f"transport '{host.transport or 'tcp'}' does not support socket attribute")
+        raise _error(f"transport '{host.transport or '(null)'}' does not support socket attribute")
     elif host.name is None:
         raise _error("missing name for host")
 
@@ -250,6 +252,8 @@ def _check_hostdev(hostdev: Hostdev) -> None:
         raise _error("sgio is only supported for scsi host device")
     if hostdev.rawio is not None and hostdev.type != "scsi":
         raise _error("rawio is only supported for scsi host device")
+    if hostdev.teaming_persistent is not None and hostdev.teaming_type is None:
+        raise _unsupported("unknown teaming type '(null)'")
     if hostdev.teaming_type == "transient" and not hostdev.teaming_persistent:
         raise _unsupported("missing required persistent attribute in hostdev teaming element")
 
@@ -320,6 +324,8 @@ def _check_lease(lease: Lease) -> None:
 
 
 def _check_memory(memory: MemoryDevice) -> None:
+    if memory.size is None and memory.node is None:
+        raise _error("missing <target> element for <memory> device")
     if memory.size is None:
         raise _error("missing element or attribute './size'", domain=c.VIR_FROM_XML)
 
