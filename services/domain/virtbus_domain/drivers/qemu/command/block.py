@@ -21,11 +21,11 @@ CACHE = {
     "none": (True, False, "on"), "writeback": (False, False, "on"), "writethrough": (False, False, "off"),
     "directsync": (True, False, "off"), "unsafe": (False, True, "on")}
 # libvirt's name of a format: QEMU's driver.
-_FORMATS = {"raw": "raw", "iso": "raw", "fat": "raw", "dir": "raw", "luks": "luks", "qcow2": "qcow2", "qcow": "qcow",
+FORMATS = {"raw": "raw", "iso": "raw", "fat": "raw", "dir": "raw", "luks": "luks", "qcow2": "qcow2", "qcow": "qcow",
             "qed": "qed", "vmdk": "vmdk", "vdi": "vdi", "vpc": "vpc", "vhd": "vpc", "bochs": "bochs",
             "cloop": "cloop", "dmg": "dmg", "ploop": "parallels"}
 _CHAINED = frozenset(("qcow2", "qcow", "qed", "vmdk"))  # formats that can have a layer below
-_IOTUNE = {  # our name of a limit: QEMU's in ThrottleLimits
+IOTUNE = {  # our name of a limit: QEMU's in ThrottleLimits
     f"{direction}_{unit}_sec{suffix}": f"{qemu_unit}-{direction}{qemu_suffix}"
     for direction in ("total", "read", "write") for unit, qemu_unit in (("bytes", "bps"), ("iops", "iops"))
     for suffix, qemu_suffix in (("", ""), ("_max", "-max"), ("_max_length", "-max-length"))}
@@ -74,7 +74,7 @@ def _name_below(backing: BackingStore | None, image_format: str | None) -> str |
 def _layer(source: DiskSource, kind: str, image_format: str, driver: DiskDriver, setup: Setup, *, read_only: bool,
            is_top: bool, cdrom: bool, backing: str | Null | None) -> tuple[list[Part], str]:
     storage, name = f"libvirt-{source.index}-storage", f"libvirt-{source.index}-format"
-    if image_format not in _FORMATS:
+    if image_format not in FORMATS:
         raise unsupported(f"image format '{image_format}' of '{source.path or source.name}'")
     direct, no_flush, _ = CACHE.get(driver.cache or "", (None, None, None))
     cache: Json = None if direct is None else {"direct": direct, "no_flush": no_flush}
@@ -88,7 +88,7 @@ def _layer(source: DiskSource, kind: str, image_format: str, driver: DiskDriver,
     if driver.metadata_cache_max_size is not None and image_format == "qcow2" and is_top:
         upper["cache_size"] = driver.metadata_cache_max_size
     formatted = part_blockdev(
-        "luks" if key and image_format == "raw" else _FORMATS[image_format], name, read_only=read_only, cache=cache,
+        "luks" if key and image_format == "raw" else FORMATS[image_format], name, read_only=read_only, cache=cache,
         file=storage, backing=backing, **upper, **properties)
     return [*secrets, protocol, *key, formatted], name
 
@@ -117,7 +117,7 @@ def _format_options(source: DiskSource, image_format: str, name: str, setup: Set
 
 def _limits(iotune: Iotune) -> dict[str, Json]:
     limits: dict[str, Json] = {}
-    for ours, theirs in _IOTUNE.items():
+    for ours, theirs in IOTUNE.items():
         value = getattr(iotune, ours)
         if value:
             limits[theirs] = value

@@ -38,7 +38,7 @@ _ON = ("require", "force", "optional")
 _SAID_BY_HOST = ("host-passthrough", "maximum")
 
 # Hyper-V's enlightenments that are switches: the model's field -> QEMU's property, in libvirt's order.
-_HYPERV = {
+HYPERV = {
     "relaxed": "hv-relaxed", "vapic": "hv-vapic", "spinlocks": "hv-spinlocks", "vpindex": "hv-vpindex",
     "runtime": "hv-runtime", "synic": "hv-synic", "stimer": "hv-stimer", "stimer_direct": "hv-stimer-direct",
     "reset": "hv-reset", "vendor_id": "hv-vendor-id", "frequencies": "hv-frequencies",
@@ -47,7 +47,7 @@ _HYPERV = {
     "emsr_bitmap": "hv-emsr-bitmap", "xmm_input": "hv-xmm-input",
 }
 # What KVM offers: the model's field -> the state in which it has to be said, and how.
-_KVM = {
+KVM = {
     "hidden": (True, "kvm=off"), "hint_dedicated": (True, "kvm-hint-dedicated=on"),
     "poll_control": (True, "kvm-poll-control=on"), "pv_ipi": (False, "kvm-pv-ipi=off"),
 }
@@ -268,7 +268,7 @@ def _platform(features: Features) -> Iterator[str]:
 def _hyperv(hyperv: Hyperv) -> Iterator[str]:
     if hyperv.mode == "passthrough":
         yield "hv-passthrough=on"
-    for field, property_name in _HYPERV.items():
+    for field, property_name in HYPERV.items():
         if getattr(hyperv, field):
             yield f"{property_name}={_hyperv_value(hyperv, field)}"
 
@@ -283,7 +283,7 @@ def _hyperv_value(hyperv: Hyperv, field: str) -> str:
 
 
 def _kvm(kvm: Kvm) -> Iterator[str]:
-    for field, (state, word) in _KVM.items():
+    for field, (state, word) in KVM.items():
         if getattr(kvm, field) is state:
             yield word
 

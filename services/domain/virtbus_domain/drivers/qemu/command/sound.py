@@ -8,7 +8,7 @@ from virtbus_domain.drivers.qemu.command.place import place
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.xml.sound import Audio, AudioDirection, Sound
 
-_DRIVERS = {"none": "none", "alsa": "alsa", "oss": "oss", "spice": "spice", "file": "wav", "jack": "jack",
+DRIVERS = {"none": "none", "alsa": "alsa", "oss": "oss", "spice": "spice", "file": "wav", "jack": "jack",
             "pulseaudio": "pa", "sdl": "sdl", "dbus": "dbus", "coreaudio": "coreaudio"}
 _HDA = {"ich6": "intel-hda", "ich9": "ich9-intel-hda"}
 _CODECS = {"duplex": "hda-duplex", "micro": "hda-micro", "output": "hda-output"}
@@ -20,7 +20,7 @@ def append_audio(arguments: Arguments, setup: Setup) -> None:
     for audio in setup.devices.audios:
         name = f"audio{audio.id}"
         append(arguments, [Part(Kind.AUDIODEV, name, {
-            "id": name, "driver": _DRIVERS[audio.type or "none"], "timer_period": audio.timer_period,
+            "id": name, "driver": DRIVERS[audio.type or "none"], "timer_period": audio.timer_period,
             **_of_driver(audio), "in": _direction(audio.input), "out": _direction(audio.output)})])
     for sound in setup.devices.sounds:
         if sound.model == "pcspk":  # part of every PC: what it plays to is a property of the machine

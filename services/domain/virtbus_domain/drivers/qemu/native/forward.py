@@ -1,4 +1,4 @@
-"""``domxml-to-native`` and the way back: a domain as the command that would run it, without making anything for it.
+"""A domain as the command that would run it, without making anything for it.
 
 What a start would make first (tap devices, sockets, a number for the guest) is named here as it would be, so that the
 command shows what QEMU gets, though not every part of it can be run by hand.
@@ -16,8 +16,6 @@ from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.firmware import complete_firmware, read_descriptors
 from virtbus_domain.drivers.qemu.names import assign_names
 from virtbus_domain.xml.domain import Domain
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
 
 _FIRST_DESCRIPTOR = 3  # after standard input, output and error
 
@@ -40,8 +38,3 @@ def native_arguments(model: Domain, capabilities: QemuCapabilities, run_dir: Pat
     line = build(setup, monitor=f"path={paths.monitor}")
     words = [*(f"{name}={shlex.quote(value)}" for name, value in line.environment.items()), shlex.join(line.argv)]
     return " ".join(words) + "\n"
-
-
-def from_arguments(text: str) -> Domain:
-    """The domain of a command line."""
-    raise LibvirtError(c.VIR_ERR_NO_SUPPORT, text)
