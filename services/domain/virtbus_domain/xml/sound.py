@@ -80,8 +80,8 @@ class AudioDirection(Element):
 class Audio(Element):
     """A back end on the host; ``timer_period`` in microseconds."""
 
-    id: int | None = attr("@id", ORDER)
-    type: str | None = attr("@type", words(*AUDIO_TYPES))
+    id: int | None = attr("@id", ORDER, required=True)
+    type: str | None = attr("@type", words(*AUDIO_TYPES), required=True)
     timer_period: int | None = attr("@timerPeriod", ORDER)
     try_mmap: bool | None = attr("@tryMMap", YESNO)
     exclusive: bool | None = attr("@exclusive", YESNO)
