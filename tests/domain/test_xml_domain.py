@@ -11,7 +11,8 @@ import pytest
 from lxml import etree
 
 from tests.support.oracle import answers
-from virtbus_domain.xml import drop_runtime, format_domain, normalise, parse_domain
+from virtbus_domain.normalise import Context, drop_runtime, normalise
+from virtbus_domain.xml import format_domain, parse_domain
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -126,7 +127,7 @@ def test_definition_is_completed_as_by_libvirt(case: str) -> None:
     document = ACCEPTED[case]
     theirs = answers("domain", list(ACCEPTED.values()), c.VIR_DOMAIN_XML_INACTIVE)[list(ACCEPTED).index(case)]
     domain = parse_domain(document)
-    normalise(domain, "test")
+    normalise(domain, Context("test"))
     ours = format_domain(domain, live=False)
     assert isinstance(theirs, str)
     assert _without_random(ours, document) == _without_random(theirs, document)
@@ -134,7 +135,7 @@ def test_definition_is_completed_as_by_libvirt(case: str) -> None:
 
 def _completed(document: str) -> str:
     domain = parse_domain(document)
-    normalise(domain, "test", randbytes=lambda count: bytes(range(1, count + 1)))
+    normalise(domain, Context("test", randbytes=lambda count: bytes(range(1, count + 1))))
     return format_domain(domain, live=False)
 
 
@@ -191,7 +192,7 @@ REFUSED = [
 def test_refusal_is_libvirts(number: int) -> None:
     """Error number, domain and message are libvirt's, apart from the path that ours adds."""
     with pytest.raises(LibvirtError) as refused:
-        normalise(parse_domain(REFUSED[number]), "test")
+        normalise(parse_domain(REFUSED[number]), Context("test"))
     path = r" \(at /domain[a-z0-9_/\[\]-]*\)$"
     ours = (refused.value.code, refused.value.domain, re.sub(path, "", refused.value.message))
     assert ours == answers("domain", REFUSED, c.VIR_DOMAIN_XML_INACTIVE)[number]
@@ -237,7 +238,7 @@ def test_qemu_definition_is_completed() -> None:
     domain = parse_domain(
         "<domain type='qemu'><name>x</name><memory>1024</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>"
         f"<devices><disk>{FILE}<target dev='vda'/></disk><interface/><console/></devices></domain>")
-    normalise(domain, "qemu", machine=machine, randbytes=lambda count: bytes(range(count)))
+    normalise(domain, Context("qemu", machine=machine, randbytes=lambda count: bytes(range(count))))
     assert asked == [("x86_64", "pc")]
     dump = format_domain(domain, live=False)
     for line in ("<uuid>00010203-0405-4607-8809-0a0b0c0d0e0f</uuid>", "machine='pc-i440fx-7.2'",

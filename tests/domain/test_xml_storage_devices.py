@@ -147,7 +147,8 @@ FRAGMENTS = {
           <iotune><total_bytes_sec>0</total_bytes_sec></iotune><transient shareBacking='no'/><serial/><wwn/></disk>
         <disk device='cdrom'><source file='' startupPolicy='requisite'/><target dev='sdb' bus='sata' tray='open'/>
           <readonly/></disk>
-        <disk device='cdrom'><source/><target dev='sdc' bus='sata'/><readonly/></disk>""",
+        <disk device='cdrom' type='block'><source/><target dev='sdc' bus='sata'/><readonly/></disk>""",
+    "disk, no source": "<disk device='floppy' type='dir'><target dev='fda'/></disk>",
     "disk, removable": "<disk type='file' device='cdrom'><source file='/a'/><target dev='sda' bus='usb' tray='open' "
                        "removable='on'/><readonly/></disk><disk device='floppy'><target dev='fda'/></disk>",
     "disk, lun": """

@@ -40,7 +40,7 @@ Pass = Callable[[Domain, Context], None]
 
 PASSES: tuple[Pass, ...] = (
     identity.check_identity, implicit.give_devices, forget_runtime, platform.require_os_type,
-    foreign.drop_foreign, addresses.complete_addresses,
+    foreign.refuse_incomplete, foreign.drop_foreign, addresses.complete_addresses,
     # the machine
     identity.complete_sysinfo, identity.give_uuid, platform.complete_os, platform.complete_firmware,
     platform.complete_features, platform.complete_cpu, platform.complete_clock, platform.complete_lifecycle,

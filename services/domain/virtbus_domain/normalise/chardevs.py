@@ -7,6 +7,8 @@ import copy
 from virtbus_domain.normalise.context import Context, xml_error
 from virtbus_domain.xml.chardev import CONSOLE_TARGETS, Chardev, ChardevTarget
 from virtbus_domain.xml.domain import Devices, Domain
+from virtbus_domain.xml.kinds import HostEnd
+from virtbus_domain.xml.rng import EgdBackend
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -99,3 +101,8 @@ def forget_terminals(domain: Domain, context: Context) -> None:
             chardev.source = []
         if chardev.target:
             chardev.target.state = None
+    backends = [rng.backend for rng in devices.rngs if isinstance(rng.backend, EgdBackend)]
+    ends: tuple[HostEnd, ...] = (*devices.redirdevs, *devices.smartcards, *backends)
+    for device in ends:
+        if device.type == "pty":
+            device.source = []

@@ -10,6 +10,7 @@ from typing import Any
 from virtbus_domain.normalise.context import Context
 from virtbus_domain.xml import kinds, storage_kinds
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.storage_checks import check
 
 _DROP: dict[str, Callable[[Any], None]] = {
     "disks": storage_kinds.drop_from_disk, "controllers": storage_kinds.drop_from_controller,
@@ -25,6 +26,14 @@ _DROP: dict[str, Callable[[Any], None]] = {
     "rngs": storage_kinds.drop_from_rng, "shmems": storage_kinds.settle_shmem,
     "memories": storage_kinds.drop_from_memory,
 }
+
+
+def refuse_incomplete(domain: Domain, context: Context) -> None:
+    """Refuse a device that lacks what its type needs, as libvirt does while it reads."""
+    del context
+    assert domain.devices
+    for device in domain.devices.all():
+        check(device)
 
 
 def drop_foreign(domain: Domain, context: Context) -> None:

@@ -71,11 +71,13 @@ def complete_features(domain: Domain, context: Context) -> None:
 
 
 def complete_seclabels(domain: Domain, context: Context) -> None:
-    """Where nothing is labelled, nothing is relabelled."""
+    """Files get a label that was made for the guest, and keep theirs where a label was given; none has no say."""
     del context
     for label in domain.seclabels:
-        if label.relabel is None and (label.model is None or label.type != "none"):
-            label.relabel = label.type != "none"
+        if label.type == "none":
+            label.relabel = None
+        elif label.relabel is None:
+            label.relabel = label.type != "static"
 
 
 def complete_cpu(domain: Domain, context: Context) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from virtbus_domain.normalise.chardevs import forget_terminals
 from virtbus_domain.normalise.context import Context
 from virtbus_domain.normalise.interfaces import forget_host_names
+from virtbus_domain.xml.address import is_user_alias
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.storage_kinds import forget_running_disk
 
 _NOTHING = Context("test")
 
@@ -23,10 +25,14 @@ def forget_runtime(domain: Domain, context: Context) -> None:
         return
     for device in devices.all():
         alias: str | None = getattr(device, "alias", None)
-        if alias is not None and not alias.startswith("ua-"):
+        if alias is not None and not is_user_alias(alias):
             device.alias = None  # type: ignore[attr-defined]
     for disk in devices.disks:
-        if disk.source:
-            disk.source.index = None
+        forget_running_disk(disk)
+    for memory in devices.memories:
+        memory.current = None
+    for hostdev in devices.hostdevs:
+        if hostdev.source:
+            hostdev.source.missing = None
     forget_host_names(domain, context)
     forget_terminals(domain, context)

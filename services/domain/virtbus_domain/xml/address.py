@@ -190,9 +190,14 @@ def address() -> Element | None:
                   required=(c.VIR_ERR_INTERNAL_ERROR, "No type specified for device address"))
 
 
+def is_user_alias(name: str) -> bool:
+    """Whether an alias is a user's own choice and so part of a definition."""
+    return _USER_ALIAS.fullmatch(name) is not None
+
+
 def alias() -> str | None:
     """The line of a device's alias: a user's own ("ua-...") is stored, a generated one belongs to a running domain."""
-    return attr("alias/@name", live=lambda name, device: not _USER_ALIAS.fullmatch(name))
+    return attr("alias/@name", live=lambda name, device: not is_user_alias(name))
 
 
 def acpi_index() -> int | None:

@@ -28,8 +28,13 @@ from virtbus_shared.service.xml_values import unit_bytes
 
 
 def drop_from_disk(disk: Disk) -> None:
-    """Sources of other types, a geometry that is not whole, and elements that say nothing."""
-    if disk.source:
+    """Sources of other types, a geometry that is not whole, and elements that say nothing.
+
+    The type is that of the source: without one nobody asks for it, and a file is what will be put in.
+    """
+    if disk.source is None:
+        disk.type = "file"
+    else:
         drop_from_source(disk.source, disk.type or "file")
         if disk.source == DiskSource():
             disk.source = None
@@ -43,6 +48,18 @@ def drop_from_disk(disk: Disk) -> None:
         disk.driver = None
     if disk.iotune == Iotune():
         disk.iotune = None
+
+
+def forget_running_disk(disk: Disk) -> None:
+    """The numbers of a disk's layers, and where a job copies it to: both are those of a running domain."""
+    layer: Disk | BackingStore | None = disk
+    while layer:
+        if layer.source:
+            layer.source.index = None
+        layer = layer.backing_store
+        if layer:
+            layer.index = None
+    disk.mirror = None
 
 
 def drop_from_source(source: DiskSource, kind: str) -> None:
