@@ -33,7 +33,11 @@ def controller_parts(controller: Controller, setup: Setup) -> list[Part]:
     if build is None:
         raise unsupported(f"controller of type '{kind}'")
     driver, properties = build(controller, setup)
-    return [part_device(driver, str(controller.alias), **properties, **place(controller, setup))]
+    part = part_device(driver, str(controller.alias), **properties, **place(controller, setup))
+    if controller.master_startport is None:
+        return [part]
+    # A companion has the name of the controller that it serves, and only one device can be called so.
+    return [part._replace(properties={key: value for key, value in part.properties.items() if key != "id"})]
 
 
 def _is_built_in(controller: Controller, setup: Setup) -> bool:
