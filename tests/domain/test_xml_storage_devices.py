@@ -377,7 +377,7 @@ def test_we_keep_what_libvirt_keeps(case: str) -> None:
 
 
 # Lines that libvirt's test driver lets no document use: descriptors that a client hands over, a cipher, which is for
-# making an image, the name in a TLS certificate without TLS, and what only a running domain has.
+# making an image, and what only a running domain has.
 BEYOND = {(DiskSource, "fdgroup"), (Disk, "mirror"), (HostdevSource, "missing"),
           *((Encryption, line) for line in lines_of(Encryption) if line.startswith(("cipher", "ivgen")))}
 

@@ -123,7 +123,7 @@ class Cookie(Element):
 
 @element
 class Reservations(Element):
-    """Who may ask the storage for SCSI persistent reservations: a helper that the service starts, or a running one."""
+    """Who may ask the storage for SCSI persistent reservations: a daemon that the service starts, or a running one."""
 
     managed: bool | None = attr("@managed", YESNO, required=True)
     source_type: str | None = attr("source/@type", words("unix"),
