@@ -568,7 +568,7 @@ STORED = """\
 
 
 def test_stored_form_hides_what_only_runs_and_the_cookies() -> None:
-    """The live form has all; the stored one no layer number, mirror, pty or memory in use, and a user's aliases only."""
+    """The live form has all; the stored one no layer number, mirror, pty, memory in use, or alias not a user's own."""
     devices = DEVICES.parse(LIVE)
     assert _format(devices, Output.LIVE | Output.SECURE) == LIVE
     assert _format(devices, Output.INACTIVE) == STORED
