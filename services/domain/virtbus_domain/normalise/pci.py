@@ -268,7 +268,8 @@ class _Seating:
             return False
         self.devices.controllers += [Controller(type="pci", index=index, model="pcie-root-port")
                                      for index in range(self.given, self.given + lacking)]
-        self.buses.add("pcie-root-port", count=lacking)
+        for _ in range(lacking):
+            self.buses.add("pcie-root-port")
         return True
 
     @staticmethod

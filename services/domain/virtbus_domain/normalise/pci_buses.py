@@ -51,21 +51,22 @@ CONTROLLER_KINDS = {
     "pcie-expander-bus": PCIE_EXPANDER,
 }
 
-_BRIDGED = PCI_DEVICE | PCI_BRIDGE | AUTOASSIGN
-_PORT = PCIE_DEVICE | UPSTREAM_PORT | PCIE_TO_PCI_BRIDGE | AUTOASSIGN
-# What each controller's bus accepts, its first and last slot, and whether devices come and go there at run time.
+_BRIDGED = PCI_DEVICE | PCI_BRIDGE | AUTOASSIGN | HOTPLUGGABLE
+_PORT = PCIE_DEVICE | UPSTREAM_PORT | PCIE_TO_PCI_BRIDGE | AUTOASSIGN | HOTPLUGGABLE
+# What the bus of each controller accepts, and its first and last slot.
 _BUSES = {
-    "pci-root": (_BRIDGED | PCI_EXPANDER, 1, 31, True),
-    "pci-bridge": (_BRIDGED, 1, 31, True),
-    "pci-expander-bus": (_BRIDGED, 0, 31, True),
-    "pcie-to-pci-bridge": (_BRIDGED, 1, 31, True),
-    "dmi-to-pci-bridge": (PCI_DEVICE | PCI_BRIDGE, 0, 31, False),
-    "pcie-root": (PCIE_DEVICE | ROOT_PORT | DMI_TO_PCI_BRIDGE | PCIE_EXPANDER, 1, 31, False),
-    "pcie-root-port": (_PORT, 0, 0, True),
-    "pcie-switch-downstream-port": (_PORT, 0, 0, True),
-    "pcie-switch-upstream-port": (DOWNSTREAM_PORT, 0, 31, False),
-    "pcie-expander-bus": (ROOT_PORT | DMI_TO_PCI_BRIDGE, 0, 31, False),
+    "pci-root": (_BRIDGED | PCI_EXPANDER, 1, 31),
+    "pci-bridge": (_BRIDGED, 1, 31),
+    "pci-expander-bus": (_BRIDGED, 0, 31),
+    "pcie-to-pci-bridge": (_BRIDGED, 1, 31),
+    "dmi-to-pci-bridge": (PCI_DEVICE | PCI_BRIDGE, 0, 31),
+    "pcie-root": (PCIE_DEVICE | ROOT_PORT | DMI_TO_PCI_BRIDGE | PCIE_EXPANDER, 1, 31),
+    "pcie-root-port": (_PORT, 0, 0),
+    "pcie-switch-downstream-port": (_PORT, 0, 0),
+    "pcie-switch-upstream-port": (DOWNSTREAM_PORT, 0, 31),
+    "pcie-expander-bus": (ROOT_PORT | DMI_TO_PCI_BRIDGE, 0, 31),
 }
+_SLOTS = {model: (2 << last) - (1 << first) for model, (_, first, last) in _BUSES.items()}
 
 
 # Devices that are not simply plugged into whatever slot there is, when their document gives them one.
@@ -138,14 +139,13 @@ class PciBuses:
         other._aggregates = self._aggregates[:]
         return other
 
-    def add(self, model: str, *, hotplug: bool = True, count: int = 1) -> None:
+    def add(self, model: str, *, hotplug: bool = True) -> None:
         """Add the next bus, that of a controller of this model; ``hotplug`` is what its document says of that."""
-        accepted, first, last, hotpluggable = _BUSES[model]
-        slots = [(2 << last) - (1 << first)] * count
-        self.models += [model] * count
-        self._accepted += [accepted | HOTPLUGGABLE if hotplug and hotpluggable else accepted] * count
-        self._slots += slots
-        self._free += slots
+        accepted, slots = _BUSES[model][0], _SLOTS[model]
+        self.models.append(model)
+        self._accepted.append(accepted if hotplug else accepted & ~HOTPLUGGABLE)
+        self._slots.append(slots)
+        self._free.append(slots)
 
     def settle(self) -> None:
         """Grow no more, and let the ports that came along be ports like any other."""
@@ -153,7 +153,7 @@ class PciBuses:
         self._search_from.clear()
         for bus, model in enumerate(self.models):
             if self._accepted[bus] == PCIE_TO_PCI_BRIDGE:
-                self._accepted[bus] = _BUSES[model][0] | HOTPLUGGABLE
+                self._accepted[bus] = _BUSES[model][0]
 
     def is_full(self) -> bool:
         """Whether something sits in each slot of each bus."""
@@ -211,6 +211,8 @@ class PciBuses:
         What one asks for outright may be a PCI Express device in a conventional slot, or the reverse.
         """
         place, domain = place_of(address), address.domain or 0
+        if kind & HOTPLUGGABLE and place & 7:
+            raise _internal("Only PCI device addresses with function=0 are supported")
         named = _shown(place, domain)
         if self.growing and place >> 8 >= len(self.models):
             bus = self._grow(place >> 8, kind)
@@ -313,7 +315,7 @@ class PciBuses:
             needed = next(called for type_, called in _CALLED.items() if kind & type_)
             raise _xml_error(f"The device at PCI address {named} cannot be plugged into the PCI controller with "
                              f"index='{bus}'. It requires a controller that accepts a {needed}.")
-        _, first, last, _ = _BUSES[self.models[bus]]
+        _, first, last = _BUSES[self.models[bus]]
         if slot < first:
             raise _xml_error(f"Invalid PCI address {named}. slot must be >= {first}")
         if slot > last:
