@@ -70,7 +70,7 @@ def test_any_document_is_completed_or_refused(document: str) -> None:
 @many
 @given(guests())
 def test_completing_twice_changes_nothing(document: str) -> None:
-    """What define stores is what define makes of it again; as in libvirt, controllers may be listed in another order."""
+    """What define stores is what define makes of it again; as in libvirt, controllers may come in another order."""
     once = _completed(document)
     twice = _completed(format_domain(once, live=False, secure=True))
     for model in (once, twice):

@@ -1,4 +1,4 @@
-"""Documents made up from the models: every declared line may occur, with values that it takes and some that it does not.
+"""Documents made up from the models: every declared line may occur, with values it takes and some it does not.
 
 Two kinds. ``documents`` walks the declared lines of a model, so most results are nonsense as a whole that a parser must
 still deal with. ``guests`` puts plausible devices together, with strings of any kind wherever a user chooses one.
@@ -148,7 +148,8 @@ def guests(draw: st.DrawFn) -> str:
         image = draw(st.sampled_from(("raw", "qcow2")))
         devices.append(
             f"<disk type='file'><driver name='qemu' type='{image}'/><source file={path()}/>"
-            f"<target dev='{prefix}{next(letters)}' bus='{bus}'/><serial>{_escaped(draw(_STRINGS)[:20])}</serial></disk>")
+            f"<target dev='{prefix}{next(letters)}' bus='{bus}'/><serial>{_escaped(draw(_STRINGS)[:20])}</serial>"
+            "</disk>")
     models = st.sampled_from(("virtio", "e1000e", "rtl8139", "e1000"))
     devices += [f"<interface type='user'><model type='{draw(models)}'/></interface>"
                 for _ in range(draw(st.integers(0, 4)))]
