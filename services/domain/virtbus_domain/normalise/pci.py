@@ -238,19 +238,18 @@ class _Seating:
         for device, kind in self.early:
             self._try(trial, device, kind)
         if self.root == "pci-root" and not trial.is_full():
-            trial.take(trial.find(CONVENTIONAL), None, CONVENTIONAL)
+            trial.seat(None, CONVENTIONAL)
         for device, kind in wants:
             self._try(trial, device, kind)
         if self.express and self.given <= 1 < len(trial.models):
-            trial.take(trial.find(EXPRESS), None, EXPRESS)
+            trial.seat(None, EXPRESS)
         known = {controller.index for controller in self.devices.controllers if controller.type == "pci"}
         index = 1
         while index < len(trial.models):  # a new controller may need a bus in its turn
             model = trial.models[index]
             if index not in known:
                 self.devices.controllers.append(Controller(type="pci", index=index, model=model))
-                kind = CONTROLLER_KINDS[model]
-                trial.take(trial.find(kind), None, kind)
+                trial.seat(None, CONTROLLER_KINDS[model])
             index += 1
         for model in trial.models[len(self.buses.models):]:
             self.buses.add(model)
@@ -274,18 +273,16 @@ class _Seating:
 
     @staticmethod
     def _try(trial: PciBuses, device: Any, kind: int) -> None:
-        function = _USB2.get(device.model or "", 0) if type(device) is Controller else 0
-        trial.take(trial.find(kind, function), None, kind)
+        trial.seat(None, kind, _USB2.get(device.model or "", 0) if type(device) is Controller else 0)
 
     def _seat(self, device: Any, kind: int) -> None:
         if type(device) is Controller and device.model in _USB2:
             if not self._join_usb2(device, kind):
                 function = _USB2[device.model]
-                put(device, self.buses.find(kind, function), self.buses, kind).multifunction = (function == 0) or None
-            return
-        place = self.buses.find(kind)
-        self.buses.take(place, device, kind)
-        device.address = address_of(place)
+                device.address = address_of(self.buses.seat(device, kind, function))
+                device.address.multifunction = (function == 0) or None
+        else:
+            device.address = address_of(self.buses.seat(device, kind))
 
     # --- what a controller's place decides --------------------------------------------------------------------------
 

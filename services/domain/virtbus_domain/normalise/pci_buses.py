@@ -219,15 +219,14 @@ class PciBuses:
             if bus != place >> 8:  # the place that was asked for is taken by the port of the bridge that it needs
                 address.bus, place = bus, bus << 8 | place & 255
         self._check(named, domain, place, kind)
-        self.take(place, device, kind, given=True)
+        self.take(place, device, kind)
 
-    def take(self, place: int, device: object | None, kind: int, *, given: bool = False) -> None:
-        """Take a place that is known to be on a bus for this kind: that ``find`` named, or one that was ``given``."""
+    def take(self, place: int, device: object | None, kind: int) -> None:
+        """Take a place that is known to be on a bus for this kind, as if a document had asked for it."""
         slot, bit = place >> 3, 1 << (place & 7)
         functions = self._functions.get(slot, 0)
         if functions & bit:
-            detail = f"Attempted double use of PCI Address {_shown(place)}"
-            raise _xml_error(detail) if given else _internal(detail)
+            raise _xml_error(f"Attempted double use of PCI Address {_shown(place)}")
         if not functions:
             self._free[slot >> 5] &= ~(1 << (slot & 31))
             if kind & AGGREGATE:
@@ -253,6 +252,12 @@ class PciBuses:
     def next_free(self, kind: int) -> PciAddress:
         """An address for a device that has none; it stays free until it is reserved. Raises ``LibvirtError``."""
         return address_of(self.find(kind))
+
+    def seat(self, device: object | None, kind: int, function: int = 0) -> int:
+        """Find a free place and take it; where that is."""
+        place = self.find(kind, function)
+        self.take(place, device, kind)
+        return place
 
     def find(self, kind: int, function: int = 0) -> int:
         """The first free place for a kind of device: the lowest bus that it fits, and there the lowest empty slot.

@@ -110,7 +110,7 @@ def _claim_ich9(devices: Devices, buses: PciBuses) -> Sequence[Video]:
 
 def put(device: Any, place: int, buses: PciBuses, kind: int) -> PciAddress:
     """Give a device a place that is known to exist, as if its document had asked for it."""
-    buses.take(place, device, kind, given=True)
+    buses.take(place, device, kind)
     address: PciAddress = address_of(place)
     device.address = address
     return address
@@ -118,7 +118,7 @@ def put(device: Any, place: int, buses: PciBuses, kind: int) -> PciAddress:
 
 def _reserve(place: int, buses: PciBuses) -> None:
     """Keep a place for a part of the chipset that no document shows."""
-    buses.take(place, None, 0, given=True)
+    buses.take(place, None, 0)
 
 
 def _integrate(controller: Controller, place: int, name: str, buses: PciBuses, kind: int) -> None:
@@ -130,7 +130,7 @@ def _integrate(controller: Controller, place: int, name: str, buses: PciBuses, k
         detail = f"{name} must have PCI address 0:0:{place >> 3:x}.{place & 7}"
         raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, detail, domain=c.VIR_FROM_QEMU)
     if buses.models and buses.holder(address) is not controller:
-        buses.take(place, controller, kind, given=True)
+        buses.take(place, controller, kind)
 
 
 def _place_first_video(videos: Sequence[Video], place: int, buses: PciBuses, kind: int) -> Sequence[Video]:
