@@ -72,13 +72,10 @@ class Element:
     __hash__ = None  # type: ignore[assignment]  # what changes is no key
 
     def __init__(self, **values: Any) -> None:
-        plan = PLANS[type(self)]
-        for name, default in plan.defaults.items():
-            setattr(self, name, [] if default is list else default)
-        for name, value in values.items():
-            if name not in plan.defaults:
-                raise TypeError(f"{type(self).__name__} has no line {name!r}")
-            setattr(self, name, value)
+        # Made when a class is first used, since most classes never are in any one process; then this one is not called.
+        cls = type(self)
+        cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
+        cls.__init__(self, **values)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -98,6 +95,19 @@ class Element:
 
 
 _FLAT = (type(None), str, int, bool)
+
+
+def _constructor(cls: type[Element]) -> Callable[..., None]:
+    """A constructor of straight-line code: a completed definition has a hundred small objects."""
+    defaults = PLANS[cls].defaults
+    names: dict[str, Any] = {f"d_{name}": None if default is list else default for name, default in defaults.items()}
+    parameters = ", ".join(f"{name}=d_{name}" for name in defaults)
+    lines = [f"    self.{name} = [] if {name} is None else {name}" if default is list else f"    self.{name} = {name}"
+             for name, default in defaults.items()]
+    head = f"def __init__(self, *, {parameters}):" if parameters else "def __init__(self):"
+    exec("\n".join([head, *lines, "    pass"]), names)  # noqa: S102  # see xml_write.py
+    made: Callable[..., None] = names["__init__"]
+    return made
 
 
 class Partial(Element):
