@@ -8,6 +8,7 @@ directory. The result is the ``Setup`` from which the command line is built.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import socket
@@ -33,6 +34,7 @@ from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
 _FIRST_PORT, _LAST_PORT = 5900, 65535  # of graphics servers: libvirt's range
+_CDROM_DRIVE_STATUS, _CURRENT_SLOT = 0x5326, 0x7FFFFFFF  # linux/cdrom.h
 _FIRST_CID = 3  # vsock(7): 0 to 2 have a meaning of their own
 
 
@@ -59,7 +61,8 @@ async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPat
     if model.memory_backing is not None or (model.cpu and model.cpu.numa):
         (paths.directory / "ram").mkdir(mode=0o700, exist_ok=True)
     return Setup(domain=model, capabilities=capabilities, machine=machine, run_dir=paths.directory,
-                 descriptors=descriptors, boot=boot_order(model.os, devices), kvm_problem=kvm_problem)
+                 descriptors=descriptors, optical_drives=await asyncio.to_thread(_optical_drives, devices),
+                 boot=boot_order(model.os, devices), kvm_problem=kvm_problem)
 
 
 def _choose_firmware(model: Domain, nvram_dir: Path) -> None:
@@ -132,6 +135,27 @@ def _free_port(address: str, taken: set[int]) -> int:
             return port
     raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, f"no port from {_FIRST_PORT} to {_LAST_PORT} is free on {address}",
                        domain=c.VIR_FROM_QEMU)
+
+
+def _optical_drives(devices: Devices) -> frozenset[str]:
+    """Those of the host's block devices in CD-ROM drives that are such drives: their tray is the guest's."""
+    given = {disk.source.dev for disk in devices.disks
+             if disk.device == "cdrom" and disk.type == "block" and disk.source is not None and disk.source.dev}
+    return frozenset(path for path in given if _has_tray(path))
+
+
+def _has_tray(path: str) -> bool:
+    try:
+        drive = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.ioctl(drive, _CDROM_DRIVE_STATUS, _CURRENT_SLOT)
+    except OSError:
+        return False
+    finally:
+        os.close(drive)
+    return True
 
 
 # --- devices of the host --------------------------------------------------------------------------------------------

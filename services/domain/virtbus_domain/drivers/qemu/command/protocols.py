@@ -20,7 +20,7 @@ def protocol_options(source: DiskSource, kind: str, node: str, setup: Setup, *, 
         case "file":
             return {"driver": "file", "filename": source.file, "aio": aio}, []
         case "block":
-            driver = "host_cdrom" if cdrom and (source.dev or "").startswith("/dev/") else "host_device"
+            driver = "host_cdrom" if cdrom and source.dev in setup.optical_drives else "host_device"
             return {"driver": driver, "filename": source.dev, "aio": aio}, []
         case "dir":
             return {"driver": "vvfat", "dir": source.dir, "floppy": False, "rw": False}, []

@@ -7,7 +7,7 @@ processes, secrets) is named by the device's alias, which is also QEMU's ``id``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,10 +24,10 @@ class Setup:
 
     ``run_dir`` is the guest's own directory, in which sockets of helpers and of channels lie. ``descriptors`` are the
     open files for a device by alias, in QEMU's spelling: numbers of inherited ones, or names given by ``getfd``.
-    ``secrets`` are files that hold a secret, by the id of its QEMU object. ``boot`` is the place in the boot order by
-    alias; ``kvm_problem`` tells why KVM cannot be used, if so; ``now`` is the time in seconds since 1970 that a clock
-    with an offset starts from, the present when None. A domain whose firmware is chosen automatically has its
-    loader and nvram filled in by then.
+    ``secrets`` are files that hold a secret, by the id of its QEMU object; ``optical_drives`` are the block devices
+    that are drives with a tray. ``boot`` is the place in the boot order by alias; ``kvm_problem`` tells why KVM cannot
+    be used, if so; ``now`` is the time in seconds since 1970 that a clock with an offset starts from, the present when
+    None. A domain whose firmware is chosen automatically has its loader and nvram filled in by then.
     """
 
     domain: Domain
@@ -36,6 +36,7 @@ class Setup:
     run_dir: Path
     descriptors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    optical_drives: Collection[str] = ()
     boot: Mapping[str, int] = field(default_factory=dict)
     kvm_problem: str | None = None
     now: float | None = None
