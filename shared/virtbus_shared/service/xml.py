@@ -168,6 +168,7 @@ def element(cls: type[M] | None = None, /, *, open_tag: bool = False, namespaces
                  for name, line in PLANS[base].lines.items()}
         body = {name: value for name, value in vars(plain).items()
                 if name not in own and name not in ("__dict__", "__weakref__")}
+        body.setdefault("__init__", Element.__init__)  # not what another model's has become
         # A class cannot be given slots after it was made.
         body["__slots__"] = tuple(name for name in own if name not in lines)
         model = cast(type[M], cast(Any, type(plain))(plain.__name__, plain.__bases__, body))

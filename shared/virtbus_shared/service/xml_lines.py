@@ -97,15 +97,20 @@ class Element:
 _FLAT = (type(None), str, int, bool)
 
 
+def blank(model: str, defaults: Mapping[str, Any]) -> list[str]:
+    """Source that sets every field of the named object to its default: one statement, as most objects are blank."""
+    flat = {name: default for name, default in defaults.items() if default is not list}
+    made = [f"{model}.{name} = []" for name, default in defaults.items() if default is list]
+    return [f"{''.join(f'{model}.{name}, ' for name in flat)}= {tuple(flat.values())}", *made] if flat else made
+
+
 def _constructor(cls: type[Element]) -> Callable[..., None]:
     """A constructor of straight-line code: a completed definition has a hundred small objects."""
-    defaults = PLANS[cls].defaults
-    names: dict[str, Any] = {f"d_{name}": None if default is list else default for name, default in defaults.items()}
-    parameters = ", ".join(f"{name}=d_{name}" for name in defaults)
-    lines = [f"    self.{name} = [] if {name} is None else {name}" if default is list else f"    self.{name} = {name}"
-             for name, default in defaults.items()]
-    head = f"def __init__(self, *, {parameters}):" if parameters else "def __init__(self):"
-    exec("\n".join([head, *lines, "    pass"]), names)  # noqa: S102  # see xml_write.py
+    lines = [*blank("self", PLANS[cls].defaults), "try:", "    for item in values.items(): setattr(self, *item)",
+             f"except AttributeError: raise TypeError(f'{cls.__name__} has no line {{item[0]!r}}') from None"]
+    names: dict[str, Any] = {}
+    source = "\n".join(["def __init__(self, **values):", *(f"    {line}" for line in lines)])
+    exec(source, names)  # noqa: S102  # only names that our own models declare
     made: Callable[..., None] = names["__init__"]
     return made
 

@@ -11,13 +11,26 @@ of a document enters the source: only names that our own models declare. ``reade
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NoReturn, cast
 
 from lxml import etree
 
 from virtbus_shared import constants as c
-from virtbus_shared.service.xml_lines import PLANS, Element, Line, Node, Partial, Plan, Raw, Refused, Rest
+from virtbus_shared.service.xml_lines import (
+    PLANS,
+    Element,
+    Line,
+    Node,
+    Partial,
+    Plan,
+    Raw,
+    Refused,
+    Rest,
+    blank,
+)
 from virtbus_shared.service.xml_values import ZERO, AnyRefusal, Memo, read_size
 
 Namespaces = dict[str | None, str]
@@ -99,12 +112,13 @@ class _Source:
         self.names: dict[str, Any] = {
             "new": functools.partial(object.__new__, plan.model), "readers": _READERS, "scope": self.scope,
             "text_of": text_of, "read_raw": read_raw, "refuse_attribute": _refuse_attribute,
-            "refuse_text": _refuse_text, "refuse_child": _refuse_child, "missing": _missing,
-            "keep_attribute": _keep_attribute, "keep_element": _keep_element,
+            "refuse_attributes": _refuse_attributes, "refuse_text": _refuse_text, "refuse_child": _refuse_child,
+            "missing": _missing, "keep_attribute": _keep_attribute, "keep_element": _keep_element,
         }
         self.lines = ["def read(element):", "    model = new()"]
-        self.lines += [f"    model.{name} = {'[]' if default is list else repr(default)}"
-                       for name, default in plan.defaults.items()]
+        asked = set() if self.lists_attributes(plan.root) else {name for _, name, _ in plan.root.attrs}
+        unasked = {name: default for name, default in plan.defaults.items() if name not in asked}
+        self.lines += [f"    {line}" for line in blank("model", unasked)]
         self.node(plan.root, "element", "    ")
         self.lines.append("    return model")
         self.text = "\n".join(self.lines)
@@ -117,48 +131,90 @@ class _Source:
 
     def node(self, node: Node, element: str, pad: str) -> None:
         """Lines that take in the model's own element, or one without a model of its own."""
-        if self.plan.partial or len(node.attrs) > _MANY_ATTRIBUTES:
-            self.listed_attributes(node, element, pad)
-        else:
-            self.asked_attributes(node, element, pad)
-        if node.text:
-            name, line = node.text
-            self.guarded(name, line, pad, lambda deeper: self.take_text(name, line, element, deeper))
+        if node is self.plan.root:
+            self.values(node, element, pad)
+        elif len(node.attrs) == 1 and not node.text and not self.plan.partial:
+            self.lines.append(f"{pad}if model.{node.attrs[0][1]} is None:")
+            self.asked_attributes(node, element, pad + "    ")
+        elif node.attrs or node.text or self.plan.partial:
+            met = self.met(node)
+            self.lines += [f"{pad}if not {met}:", f"{pad}    {met} = True"]
+            self.values(node, element, pad + "    ")
         refusing = self.plan.unknown_child is not None and node is self.plan.root
         if node.items or refusing or (self.plan.partial and not node.text):
             self.children(node, element, pad)
 
+    def met(self, node: Node) -> str:
+        """The variable that tells whether an element of its kind was met: the first counts."""
+        return "met_" + re.sub("[^a-z0-9]", "_", node.key, flags=re.IGNORECASE)
+
+    def lists_attributes(self, node: Node) -> bool:
+        """Its attributes are listed, not asked for."""
+        return self.plan.partial or len(node.attrs) > _MANY_ATTRIBUTES
+
+    def values(self, node: Node, element: str, pad: str) -> None:
+        """Lines that take in the attributes and the text of an element."""
+        if self.lists_attributes(node):
+            self.listed_attributes(node, element, pad)
+        else:
+            self.asked_attributes(node, element, pad)
+        if node.text:
+            self.take_text(*node.text, element, pad)
+
     def asked_attributes(self, node: Node, element: str, pad: str) -> None:
         """Lines that ask for each declared attribute."""
-        for xml_name, name, line in node.attrs:
-            ask = f"{element}.get({xml_name.encode()!r})"
-            if node is self.plan.root and line.kind.read is None and line.default is None and not line.required:
-                self.lines.append(f"{pad}model.{name} = {ask}")
-                continue
-            self.lines.append(f"{pad}value = {ask}")
+        for xml_name, _, line in node.attrs:
             if line.required:
-                self.lines.append(f"{pad}if value is None: raise missing({self.missing(xml_name, line, element)})")
-            unset = "" if node is self.plan.root else f" and {_unset(name, line)}"
-            self.lines.append(f"{pad}if value is not None{unset}:")
-            self.take_attribute(xml_name, name, line, element, pad + "    ")
+                self.lines.append(f"{pad}if {element}.get({xml_name.encode()!r}) is None: "
+                                  f"raise missing({self.missing(xml_name, line, element)})")
+        plain = [case for case in node.attrs if case[2].kind.read is None]
+        converted = [case for case in node.attrs if case[2].kind.read is not None]
+        for xml_name, name, line in plain:
+            ask = f"{element}.get({xml_name.encode()!r}"
+            if line.shape == "size":
+                value = f"{self.named(_Size(line), 'size')}({element}, {ask}), {xml_name!r})"
+            else:
+                value = f"{ask})" if line.default is None else f"{ask}, {line.default!r})"
+            self.lines.append(f"{pad}model.{name} = {value}")
+        if converted:
+            self.lines.append(f"{pad}try:")
+            for xml_name, name, line in converted:
+                known = f"{line.default!r} if value is None else {self.known(line)}[value]"
+                self.lines += [f"{pad}    value = {element}.get({xml_name.encode()!r})",
+                               f"{pad}    model.{name} = {known}"]
+            self.refusals(node, element, pad)
+
+    def refusals(self, node: Node, element: str, pad: str) -> None:
+        """Lines that close a ``try`` around values of attributes."""
+        lines = {xml_name: line for xml_name, _, line in node.attrs if line.kind.read is not None}
+        self.lines += [f"{pad}except ValueError:",
+                       f"{pad}    refuse_attributes({self.named(lines, 'lines')}, {element})"]
 
     def missing(self, xml_name: str, line: Line, element: str) -> str:
         """The arguments for refusing an element that lacks an attribute."""
         return f"{element}, {xml_name!r}, {self.named(line.required, 'required')}"
 
+    def known(self, line: Line) -> str:
+        """The name of what a line's texts mean."""
+        assert line.kind.read
+        return self.named(Memo(line.kind.read), "known")
+
     def listed_attributes(self, node: Node, element: str, pad: str) -> None:
         """Lines that go through the attributes that are there."""
         def take(case: tuple[str, str, Line], deeper: str) -> None:
             xml_name, name, line = case
-            if node is self.plan.root:
-                self.take_attribute(xml_name, name, line, element, deeper)
+            if line.shape == "size":
+                size = self.named(_Size(line), "size")
+                self.lines.append(f"{deeper}model.{name} = {size}({element}, value, {xml_name!r})")
+            elif line.kind.read is None:
+                self.lines.append(f"{deeper}model.{name} = value")
             else:
-                self.guarded(name, line, deeper,
-                             lambda deepest: self.take_attribute(xml_name, name, line, element, deepest))
+                self.lines.append(f"{deeper}model.{name} = {self.known(line)}[value]")
 
-        self.lines.append(f"{pad}for key, value in {element}.items():")
         keep = f"keep_attribute(model, {node.key!r}, key, value)" if self.plan.partial else ""
-        self.cases("key", [(case[0], case) for case in node.attrs], take, keep, pad + "    ")
+        self.lines += [f"{pad}try:", f"{pad}    for key, value in {element}.items():"]
+        self.cases("key", [(case[0], case) for case in node.attrs], take, keep, pad + "        ")
+        self.refusals(node, element, pad)
         self.lines += [f"{pad}if {element}.get({xml_name.encode()!r}) is None: "
                        f"raise missing({self.missing(xml_name, line, element)})"
                        for xml_name, _, line in node.attrs if line.required]
@@ -178,11 +234,20 @@ class _Source:
             else:
                 self.take_child(item[1], item[2], child, deeper)
 
+        self.lines += [f"{pad}{self.met(item)} = False" for item in node.items
+                       if isinstance(item, Node) and (len(item.attrs) > 1 or item.text or self.plan.partial)]
         self.lines += [f"{pad}if len({element}):",  # asking is cheaper than a list of nothing
                        f"{pad}    for {child} in {element}[:]:", f"{pad}        tag = {child}.tag"]
-        tags = [item.tag if isinstance(item, Node) else item[0] for item in node.items]
-        self.cases("tag", list(zip(map(self.qualified, tags), node.items, strict=True)), take, otherwise,
-                   pad + "        ")
+        cases = [(self.qualified(item.tag if isinstance(item, Node) else item[0]), item) for item in node.items]
+        lists = {tag: (attrgetter(item[1]), item[2].model) for tag, item in cases
+                 if not isinstance(item, Node) and item[2].shape == "subs" and not item[2].by}
+        if len(lists) > _MANY_CASES:
+            cases = [case for case in cases if case[0] not in lists]
+            self.lines += [f"{pad}        found = {self.named(lists, 'lists')}.get(tag)",
+                           f"{pad}        if found is not None:",
+                           f"{pad}            get, made = found",
+                           f"{pad}            get(model).append(readers[made]({child}))", f"{pad}            continue"]
+        self.cases("tag", cases, take, otherwise, pad + "        ")
 
     def qualified(self, tag: str) -> str:
         """A tag as lxml spells it."""
@@ -215,21 +280,6 @@ class _Source:
         self.lines.append(f"{pad}else:")
         self.halves(first + middle, cases[middle:], take, pad + "    ")
 
-    def guarded(self, name: str, line: Line, pad: str, take: Callable[[str], None]) -> None:
-        """Lines that take in what is not there yet."""
-        self.lines.append(f"{pad}if {_unset(name, line)}:")
-        take(pad + "    ")
-
-    def take_attribute(self, xml_name: str, name: str, line: Line, element: str, pad: str) -> None:
-        """Lines that take in ``value`` of an attribute."""
-        if line.shape == "size":
-            self.lines.append(f"{pad}model.{name} = {self.named(_Size(line), 'size')}({element}, value, {xml_name!r})")
-        elif line.kind.read is None:
-            self.lines.append(f"{pad}model.{name} = value")
-        else:
-            self.converted(f"model.{name} = ", line, "", pad,
-                           f"refuse_attribute({{line}}, {element}, {xml_name!r}, value, str(wrong))")
-
     def take_text(self, name: str, line: Line, element: str, pad: str) -> None:
         """Lines that take in the text of an element."""
         if line.output_only:
@@ -246,8 +296,7 @@ class _Source:
 
     def converted(self, before: str, line: Line, after: str, pad: str, refuse: str) -> None:
         """Lines that make of the text in ``value`` what the line's kind does, or refuse it."""
-        assert line.kind.read
-        self.lines += [f"{pad}try: {before}{self.named(Memo(line.kind.read), 'known')}[value]{after}",
+        self.lines += [f"{pad}try: {before}{self.known(line)}[value]{after}",
                        f"{pad}except ValueError as wrong: {refuse.format(line=self.named(line, 'line'))}"]
 
     def take_child(self, name: str, line: Line, child: str, pad: str) -> None:
@@ -268,7 +317,8 @@ class _Source:
             self.lines.append(f"{pad}if model.{name} is None: "
                               f"model.{name} = {self.named(line.block.read, 'block')}({child})")
         else:
-            self.guarded(name, line, pad, lambda deeper: self.take_text(name, line, child, deeper))
+            self.lines.append(f"{pad}if model.{name} is None:")
+            self.take_text(name, line, child, pad + "    ")
 
     def model(self, line: Line, child: str) -> str:
         """An expression for the model of a child element."""
@@ -296,19 +346,15 @@ class _Source:
             self.converted(f"model.{name}.append(", line, ")", pad, refuse)
 
 
-def _unset(name: str, line: Line) -> str:
-    return f"model.{name} is None" if line.default is None else f"model.{name} == {line.default!r}"
-
-
 class _Size:
     """A number with a unit beside it, in the unit of its line."""
 
     def __init__(self, line: Line) -> None:
         self.line = line
 
-    def __call__(self, element: etree._Element, text: str, attribute: str = "") -> int | None:
+    def __call__(self, element: etree._Element, text: str | None, attribute: str = "") -> int | None:
         line = self.line
-        if line.output_only:
+        if text is None or line.output_only:
             return None
         try:
             return read_size(text, element.get("unit") or line.unit, line.unit)
@@ -346,6 +392,17 @@ def _refuse_attribute(line: Line, element: etree._Element, name: str, value: str
     said = hint if hint == ZERO else f"'{value}'. {hint}".rstrip()
     detail = f"Invalid value for attribute '{name}' in element '{element.tag}': {said}"
     raise Refused((c.VIR_ERR_XML_ERROR, detail), element, general=True) from None
+
+
+def _refuse_attributes(lines: Mapping[str, Line], element: etree._Element) -> None:
+    """Refuse the first attribute that does not fit."""
+    for name, line in lines.items():
+        value = element.get(name)
+        if value is not None and line.kind.read is not None:
+            try:
+                line.kind.read(value)
+            except ValueError as wrong:
+                _refuse_attribute(line, element, name, value, str(wrong))
 
 
 def _refuse_text(line: Line, element: etree._Element, value: str, place: str = "") -> NoReturn:

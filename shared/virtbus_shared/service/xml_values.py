@@ -124,7 +124,12 @@ def _write_octal_mode(mode: int) -> str:
     return f"{mode:04o}"
 
 
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
+
 def _read_uuid(text: str) -> str:
+    if _UUID.fullmatch(text):
+        return text
     digits = text.strip().replace("-", "").lower()
     if not re.fullmatch("[0-9a-f]{32}", digits, re.ASCII):
         raise ValueError
@@ -134,7 +139,12 @@ def _read_uuid(text: str) -> str:
 _MAC = re.compile("[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2}){5}", re.ASCII)
 
 
+_CANONICAL_MAC = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
+
+
 def _read_mac(text: str) -> str:
+    if _CANONICAL_MAC.fullmatch(text):
+        return text
     if not _MAC.fullmatch(text):
         raise ValueError
     return ":".join(part.zfill(2) for part in text.lower().split(":"))
@@ -208,6 +218,8 @@ def read_size(text: str, unit: str, stored_unit: str) -> int:
 
     Raises ``ValueError`` when it is no number, ``LibvirtError`` for an unknown unit or one too large for 64 bits.
     """
+    if unit == stored_unit and len(text) < 16 and text.isdecimal() and text.isascii():
+        return int(text)
     amount = _read_uint(ULONG_MAX)(text) * unit_bytes(unit)
     if amount > ULONG_MAX:
         raise LibvirtError(c.VIR_ERR_OVERFLOW, f"value too large: {text.strip()}{unit}")

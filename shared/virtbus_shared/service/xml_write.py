@@ -99,7 +99,7 @@ _WRITERS: dict[tuple[int, bool], _Writers] = {}
 
 
 def _writers(output: Output, *, escaping: bool) -> _Writers:
-    key = (output.value, escaping)
+    key = (int(output), escaping)
     if key not in _WRITERS:
         _WRITERS[key] = _Writers(output, escaping=escaping)
     return _WRITERS[key]
@@ -175,12 +175,14 @@ class _Source:
         """Lines that put the attributes of an element into a variable, and its name."""
         head, code = f"head{place.depth}", place.code
         self.lines.append(f"{code}{head} = ''")
+        before = ""
         for xml_name, name, line in node.attrs:
             if self.is_shown(line):
                 value, free = self.value(line, f"model.{name}", "escape_attribute")
                 unit = f" unit='{line.unit}'" if line.shape == "size" else ""
                 self.lines += [f"{code}if {self.is_set(name, line)}:",
-                               f"{code}    {head} += f\" {xml_name}='{value}'{unit}\"", *free(code + "    ")]
+                               f"{code}    {head} = f\"{before} {xml_name}='{value}'{unit}\"", *free(code + "    ")]
+                before = f"{{{head}}}"
         if node.text and node.text[1].shape == "size" and self.is_shown(node.text[1]):
             name, line = node.text
             self.lines.append(f"{code}if {self.is_set(name, line)}: {head} += \" unit='{line.unit}'\"")
