@@ -219,6 +219,8 @@ class Plan:
         self.partial = issubclass(model, Partial)
         self.defaults = {name: line.default for name, line in lines.items()} | ({"rest": None} if self.partial else {})
         self.values: Callable[[Any], Any] = attrgetter(*self.defaults) if self.defaults else lambda model: ()
+        blank = [[] if default is list else default for default in self.defaults.values()]
+        self.blank: Any = blank[0] if len(blank) == 1 else tuple(blank)
         self.root = Node("", "")
         for name, line in lines.items():
             self._place(name, line)
@@ -263,3 +265,11 @@ def content(model: Element) -> dict[str, Any]:
     found = {name: getattr(model, name) for name in PLANS[type(model)].defaults}
     return {name: value for name, value in found.items()
             if value != ([] if (default := PLANS[type(model)].defaults[name]) is list else default)}
+
+
+def is_blank(model: Element | None) -> bool:
+    """Whether a model says nothing: that of an element without content. None, which is no element, is none."""
+    if model is None:
+        return False
+    plan = PLANS[type(model)]
+    return bool(plan.values(model) == plan.blank)

@@ -7,8 +7,11 @@ leaves without a meaning, and what says nothing. The tables of what each type re
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Collection
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
 
 from virtbus_domain.xml.chardev import SOURCE_FIELDS as CHARDEV_SOURCE
 from virtbus_domain.xml.chardev import TARGET_FIELDS, Chardev, ChardevSource
@@ -17,36 +20,51 @@ from virtbus_domain.xml.graphics import FIELDS as GRAPHICS
 from virtbus_domain.xml.input import SOURCE_FIELDS as INPUT_SOURCE
 from virtbus_domain.xml.input import Input
 from virtbus_domain.xml.interface import SOURCE_FIELDS as INTERFACE_SOURCE
-from virtbus_domain.xml.interface import VIRTIO_MODELS, Interface, InterfaceBackend, InterfaceDriver, InterfaceSource
-from virtbus_domain.xml.network_port import Bandwidth, FilterRef
+from virtbus_domain.xml.interface import VIRTIO_MODELS, Interface
+from virtbus_domain.xml.network_port import FilterRef
 from virtbus_domain.xml.redirdev import Redirdev
 from virtbus_domain.xml.rng import EgdBackend
 from virtbus_domain.xml.smartcard import Smartcard
-from virtbus_domain.xml.sound import AUDIO_FIELDS, DIRECTION_FIELDS, Audio, AudioDirection, Sound
+from virtbus_domain.xml.sound import AUDIO_FIELDS, DIRECTION_FIELDS, Audio, Sound
 from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_domain.xml.video import Video
-from virtbus_shared.service.xml_lines import PLANS, Element
+from virtbus_shared.service.xml_lines import PLANS, Element, is_blank
 
 HostEnd = Chardev | EgdBackend | Redirdev | Smartcard
 
-_EMPTY = {"flag": False}
 _FILTERED = ("network", "bridge", "ethernet")
 _HDA = ("ich6", "ich9")
 _VARIABLE = re.compile("[a-zA-Z0-9_]*", re.ASCII)
 _VALUE = re.compile("[a-zA-Z0-9_.:]+", re.ASCII)
 
 
-def keep(model: Element, names: Collection[str], *, of: Collection[str] | None = None) -> None:
-    """Empty all fields, or those ``of`` a group, but the named ones."""
-    lines = PLANS[type(model)].lines
-    for name in lines if of is None else of:
-        if name not in names:
-            setattr(model, name, [] if isinstance(getattr(model, name), list) else _EMPTY.get(lines[name].shape))
+@functools.cache
+def _others(model: type[Element], names: tuple[str, ...], of: frozenset[str] | None
+            ) -> tuple[Callable[[Any], Any], Any, list[str]]:
+    """Of the fields that are not kept: how to get them all, what they are when empty, and their names."""
+    defaults = PLANS[model].defaults
+    others = [name for name in (defaults if of is None else of) if name not in names]
+    empty = [[] if defaults[name] is list else defaults[name] for name in others]
+    return (attrgetter(*others), empty[0] if len(empty) == 1 else tuple(empty), others) if others else (
+        lambda model: None, None, others)
 
 
-def all_of(table: dict[str, tuple[str, ...]]) -> set[str]:
+def keep(model: Element, names: tuple[str, ...], *, of: frozenset[str] | None = None) -> None:
+    """Empty all fields, or those ``of`` a group, but the named ones. Most are: one look tells."""
+    get, empty, others = _others(type(model), names, of)
+    if get(model) == empty:
+        return
+    defaults = PLANS[type(model)].defaults
+    for name in others:
+        setattr(model, name, [] if defaults[name] is list else defaults[name])
+
+
+def all_of(table: dict[str, tuple[str, ...]]) -> frozenset[str]:
     """Every field that a table has for some type."""
-    return {name for names in table.values() for name in names}
+    return frozenset(name for names in table.values() for name in names)
+
+
+_INPUT_SOURCE, _AUDIO, _DIRECTION = all_of(INPUT_SOURCE), all_of(AUDIO_FIELDS), all_of(DIRECTION_FIELDS)
 
 
 def drop_from_interface(interface: Interface) -> None:
@@ -59,13 +77,13 @@ def drop_from_interface(interface: Interface) -> None:
         keep(driver, ("name",))
     elif interface.model not in VIRTIO_MODELS:
         interface.driver = None
-    if interface.driver == InterfaceDriver():
+    if is_blank(interface.driver):
         interface.driver = None
     if interface.backend and interface.model not in VIRTIO_MODELS:
         interface.backend.vhost = None
-    if interface.backend == InterfaceBackend():
+    if is_blank(interface.backend):
         interface.backend = None
-    if interface.bandwidth == Bandwidth():
+    if is_blank(interface.bandwidth):
         interface.bandwidth = None
     if interface.type not in _FILTERED or not (interface.filterref and interface.filterref.filter):
         interface.filterref = None
@@ -82,7 +100,7 @@ def _drop_from_source(interface: Interface) -> None:
     keep(source, (*names, "ips", "routes"))
     if not source.reconnect_enabled:
         source.reconnect_timeout = None
-    if not names and source == InterfaceSource():
+    if not names and is_blank(source):
         interface.source = None
 
 
@@ -151,7 +169,7 @@ def drop_from_video(video: Video) -> None:
 
 def drop_from_input(device: Input) -> None:
     """Host devices of other types."""
-    keep(device, INPUT_SOURCE.get(device.type or "", ()), of=all_of(INPUT_SOURCE))
+    keep(device, INPUT_SOURCE.get(device.type or "", ()), of=_INPUT_SOURCE)
 
 
 def drop_from_sound(sound: Sound) -> None:
@@ -162,9 +180,9 @@ def drop_from_sound(sound: Sound) -> None:
 
 def drop_from_audio(audio: Audio) -> None:
     """Settings of other types, and directions of which nothing is said."""
-    keep(audio, AUDIO_FIELDS.get(audio.type or "", ()), of=all_of(AUDIO_FIELDS))
+    keep(audio, AUDIO_FIELDS.get(audio.type or "", ()), of=_AUDIO)
     for direction in (audio.input, audio.output):
         if direction:
-            keep(direction, DIRECTION_FIELDS.get(audio.type or "", ()), of=all_of(DIRECTION_FIELDS))
-    audio.input = None if audio.input == AudioDirection() else audio.input
-    audio.output = None if audio.output == AudioDirection() else audio.output
+            keep(direction, DIRECTION_FIELDS.get(audio.type or "", ()), of=_DIRECTION)
+    audio.input = None if is_blank(audio.input) else audio.input
+    audio.output = None if is_blank(audio.output) else audio.output

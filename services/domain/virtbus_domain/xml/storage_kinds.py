@@ -6,9 +6,11 @@ not read what is dropped here, so no definition keeps it. The tables of what eac
 
 from __future__ import annotations
 
+import functools
+
 from virtbus_domain.xml.controller import FIELDS as CONTROLLER
-from virtbus_domain.xml.controller import Controller, ControllerDriver
-from virtbus_domain.xml.disk import BackingStore, Disk, DiskDriver, Iotune
+from virtbus_domain.xml.controller import Controller
+from virtbus_domain.xml.disk import BackingStore, Disk
 from virtbus_domain.xml.filesystem import SOURCE_FIELDS as FILESYSTEM_SOURCE
 from virtbus_domain.xml.filesystem import VIRTIOFS_FIELDS, Filesystem
 from virtbus_domain.xml.hostdev import FIELDS as HOSTDEV
@@ -23,8 +25,18 @@ from virtbus_domain.xml.shmem import Shmem
 from virtbus_domain.xml.smartcard import FIELDS as SMARTCARD
 from virtbus_domain.xml.smartcard import Smartcard
 from virtbus_domain.xml.storage_source import COMMON_FIELDS, PROTOCOL_FIELDS, SOURCE_FIELDS, DiskSource, StorageHost
-from virtbus_domain.xml.tpm import BACKEND_FIELDS, PcrBanks, Tpm
+from virtbus_domain.xml.tpm import BACKEND_FIELDS, Tpm
+from virtbus_shared.service.xml_lines import is_blank
 from virtbus_shared.service.xml_values import unit_bytes
+
+_ALL_CONTROLLER, _ALL_HOSTDEV, _ALL_MEMORY = all_of(CONTROLLER), all_of(HOSTDEV), all_of(MEMORY)
+_ALL_SMARTCARD, _VIRTIOFS = all_of(SMARTCARD), frozenset(VIRTIOFS_FIELDS)
+_ALL_FILESYSTEM = all_of(FILESYSTEM_SOURCE) | {"source_socket"}
+
+
+@functools.cache
+def _fields_of_source(kind: str, protocol: str | None) -> tuple[str, ...]:
+    return (*COMMON_FIELDS, *SOURCE_FIELDS[kind], *PROTOCOL_FIELDS.get(protocol or "", ()))
 
 
 def drop_from_disk(disk: Disk) -> None:
@@ -36,7 +48,7 @@ def drop_from_disk(disk: Disk) -> None:
         disk.type = "file"
     else:
         drop_from_source(disk.source, disk.type or "file")
-        if disk.source == DiskSource():
+        if is_blank(disk.source):
             disk.source = None
     if disk.backing_store:
         _drop_from_backing_store(disk.backing_store)
@@ -44,9 +56,9 @@ def drop_from_disk(disk: Disk) -> None:
         disk.geometry_cyls = disk.geometry_heads = disk.geometry_secs = disk.geometry_trans = None
     if disk.driver:
         disk.driver.metadata_cache_max_size = disk.driver.metadata_cache_max_size or None
-    if disk.driver == DiskDriver():
+    if is_blank(disk.driver):
         disk.driver = None
-    if disk.iotune == Iotune():
+    if is_blank(disk.iotune):
         disk.iotune = None
 
 
@@ -64,8 +76,7 @@ def forget_running_disk(disk: Disk) -> None:
 
 def drop_from_source(source: DiskSource, kind: str) -> None:
     """What a source of this type, or of its protocol, has no use for."""
-    keep(source, (*COMMON_FIELDS, *SOURCE_FIELDS[kind],
-                  *(PROTOCOL_FIELDS.get(source.protocol or "", ()) if kind == "network" else ())))
+    keep(source, _fields_of_source(kind, source.protocol if kind == "network" else None))
     source.slices = [piece for piece in source.slices if piece.type == "storage"][:1]
     settle_seclabels(source)
     if not source.reconnect_enabled:
@@ -96,10 +107,10 @@ def _drop_from_backing_store(layer: BackingStore) -> None:
 
 def drop_from_controller(controller: Controller) -> None:
     """Ports, targets and windows of other types."""
-    keep(controller, CONTROLLER.get(controller.type or "", ()), of=all_of(CONTROLLER))
+    keep(controller, CONTROLLER.get(controller.type or "", ()), of=_ALL_CONTROLLER)
     if controller.model not in ("pci-root", "pcie-root"):
         controller.pcihole64 = None
-    if controller.driver == ControllerDriver():
+    if is_blank(controller.driver):
         controller.driver = None
 
 
@@ -108,11 +119,11 @@ def drop_from_filesystem(filesystem: Filesystem) -> None:
     names = FILESYSTEM_SOURCE.get(filesystem.type or "mount", ())
     if names == ("source_dir",) and filesystem.source_socket:
         names = ("source_socket",)
-    keep(filesystem, names, of={"source_socket", *all_of(FILESYSTEM_SOURCE)})
+    keep(filesystem, names, of=_ALL_FILESYSTEM)
     if filesystem.driver_type is None:
         filesystem.driver_format = filesystem.driver_wrpolicy = None
     if filesystem.driver_type != "virtiofs":
-        keep(filesystem, (), of=VIRTIOFS_FIELDS)
+        keep(filesystem, (), of=_VIRTIOFS)
     filesystem.space_hard_limit = filesystem.space_hard_limit or None
     filesystem.space_soft_limit = filesystem.space_soft_limit or None
     if filesystem.source_usage is not None:
@@ -123,7 +134,7 @@ def drop_from_filesystem(filesystem: Filesystem) -> None:
 def drop_from_hostdev(hostdev: Hostdev) -> None:
     """Sources and options of other types."""
     kind = hostdev.type or ""
-    keep(hostdev, HOSTDEV.get(kind, ()), of=all_of(HOSTDEV))
+    keep(hostdev, HOSTDEV.get(kind, ()), of=_ALL_HOSTDEV)
     if hostdev.mode == "capabilities":
         hostdev.managed = None
     source = hostdev.source
@@ -138,7 +149,7 @@ def drop_from_hostdev(hostdev: Hostdev) -> None:
 
 def drop_from_memory(memory: MemoryDevice) -> None:
     """Sources and targets of other models; a label or a page that has no size."""
-    keep(memory, MEMORY.get(memory.model or "", ()), of=all_of(MEMORY))
+    keep(memory, MEMORY.get(memory.model or "", ()), of=_ALL_MEMORY)
     memory.pagesize, memory.alignsize, memory.label_size = (
         memory.pagesize or None, memory.alignsize or None, memory.label_size or None)
 
@@ -147,13 +158,13 @@ def drop_from_tpm(tpm: Tpm) -> None:
     """What another type of back end has."""
     if tpm.backend:
         keep(tpm.backend, ("type", *BACKEND_FIELDS.get(tpm.backend.type or "", ())))
-        if tpm.backend.active_pcr_banks == PcrBanks():
+        if is_blank(tpm.backend.active_pcr_banks):
             tpm.backend.active_pcr_banks = None
 
 
 def drop_from_smartcard(smartcard: Smartcard) -> None:
     """What a card of another mode has."""
-    keep(smartcard, SMARTCARD.get(smartcard.mode or "", ()), of=all_of(SMARTCARD))
+    keep(smartcard, SMARTCARD.get(smartcard.mode or "", ()), of=_ALL_SMARTCARD)
     drop_from_host_end(smartcard)
 
 
