@@ -39,7 +39,7 @@ _VALUE = re.compile("[a-zA-Z0-9_.:]+", re.ASCII)
 
 
 @functools.cache
-def _others(model: type[Element], names: tuple[str, ...], of: frozenset[str] | None
+def _others(model: Any, names: tuple[str, ...], of: frozenset[str] | None
             ) -> tuple[Callable[[Any], Any], Any, list[str]]:
     """Of the fields that are not kept: how to get them all, what they are when empty, and their names."""
     defaults = PLANS[model].defaults
