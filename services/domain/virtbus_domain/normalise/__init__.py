@@ -15,18 +15,25 @@ from virtbus_domain.normalise import (
     addresses,
     chardevs,
     checks,
+    clock,
     controllers,
     disks,
     display,
     drive,
+    features,
+    firmware,
     foreign,
     identity,
     implicit,
     interfaces,
+    labels,
+    numa,
     pci,
     platform,
+    processor,
     resources,
     slots,
+    tuning,
     usb,
     virtio_serial,
 )
@@ -41,15 +48,18 @@ Pass = Callable[[Domain, Context], None]
 PASSES: tuple[Pass, ...] = (
     identity.check_identity, implicit.give_devices, forget_runtime, platform.require_os_type,
     foreign.refuse_incomplete, foreign.drop_foreign, addresses.complete_addresses,
+    # what is read in one way only
+    identity.read_sysinfo, identity.give_uuid, platform.read_os, platform.read_platform, firmware.read_firmware,
+    features.read_features, clock.read_clock, processor.read_cpu, numa.read_numa_cells, numa.read_numatune,
+    resources.read_vcpus, tuning.read_iothreads, tuning.read_cputune, tuning.read_blkiotune, tuning.read_memtune,
+    labels.read_seclabels, interfaces.read_interfaces,
     # the machine
-    identity.complete_sysinfo, identity.give_uuid, platform.complete_os, platform.complete_firmware,
-    platform.complete_features, platform.complete_cpu, platform.complete_clock, platform.complete_lifecycle,
-    platform.complete_seclabels, platform.drop_qemu_namespace,
-    resources.complete_vcpus, resources.complete_numa_cells, resources.complete_memory,
-    resources.complete_iothreads, resources.complete_numatune, resources.complete_cputune,
-    resources.complete_blkiotune,
+    platform.complete_os, platform.require_init, firmware.complete_firmware, processor.complete_cpu,
+    clock.complete_timers, platform.complete_lifecycle, platform.drop_qemu_namespace,
+    resources.complete_vcpus, numa.complete_numa_cells, resources.complete_memory,
+    resources.complete_memory_backing,
     # devices that come with it
-    controllers.number_controllers, usb.complete_usb_controllers, drive.add_host_controllers,
+    usb.complete_usb_controllers, controllers.number_controllers, drive.add_host_controllers,
     controllers.add_machine_controllers, display.add_audio, implicit.add_memballoon,
     # each device
     disks.sort_disks, disks.complete_disks, interfaces.complete_interfaces, interfaces.name_test_interfaces,
@@ -59,11 +69,13 @@ PASSES: tuple[Pass, ...] = (
     # what devices need of each other
     platform.complete_boot_order, drive.assign_drives, slots.assign_ccid, controllers.add_device_controllers,
     # addresses
-    virtio_serial.assign_virtio_serial, usb.assign_usb, pci.assign_pci, slots.assign_memory_slots,
+    virtio_serial.assign_virtio_serial, pci.assign_pci, usb.assign_usb, slots.assign_memory_slots,
     # what must not be
-    disks.check_targets, drive.check_drive_places, checks.check_emulator, platform.check_firmware,
-    disks.check_disks, drive.check_drive_conflicts, platform.check_topology, resources.check_memory_slots,
-    checks.check_devices,
+    slots.check_memory_places, disks.check_targets, drive.check_drive_places, checks.check_emulator,
+    firmware.check_firmware, firmware.check_flash, features.check_features, clock.check_timers,
+    drive.check_drive_conflicts, processor.check_cpu, numa.check_numa, platform.check_lifecycle,
+    platform.check_platform, platform.check_idmap, resources.check_memory_backing, resources.check_hugepages,
+    tuning.check_pools, tuning.check_tuning, checks.check_devices,
 )
 
 

@@ -54,6 +54,16 @@ def xml_error(detail: str) -> LibvirtError:
     return LibvirtError(c.VIR_ERR_XML_ERROR, detail, domain=c.VIR_FROM_DOMAIN)
 
 
+def xml_detail(detail: str) -> LibvirtError:
+    """``VIR_ERR_XML_DETAIL`` of a domain document: libvirt's other way to say it."""
+    return LibvirtError(c.VIR_ERR_XML_DETAIL, detail, domain=c.VIR_FROM_DOMAIN)
+
+
+def internal_error(detail: str) -> LibvirtError:
+    """``VIR_ERR_INTERNAL_ERROR`` of a domain document: what libvirt calls so is often a client's mistake."""
+    return LibvirtError(c.VIR_ERR_INTERNAL_ERROR, detail, domain=c.VIR_FROM_DOMAIN)
+
+
 def unsupported(detail: str) -> LibvirtError:
     """``VIR_ERR_CONFIG_UNSUPPORTED`` of a domain document."""
     return LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, detail, domain=c.VIR_FROM_DOMAIN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from virtbus_domain.normalise.context import Context, qemu_unsupported, xml_error
+from virtbus_domain.normalise.context import Context, xml_error
 from virtbus_domain.xml.disk import Disk, DiskDriver
 from virtbus_domain.xml.domain import Domain
 from virtbus_domain.xml.storage_source import DiskSource
@@ -12,7 +12,7 @@ from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
 _TARGET = re.compile("(fd|hd|vd|sd|xvd|ubd)([a-z]+)([0-9]*)", re.ASCII)
-_BUS_OF_PREFIX = {"fd": "fdc", "hd": "ide", "vd": "virtio", "sd": "scsi", "xvd": "xen", "ubd": "uml"}
+_BUS_OF_PREFIX = {"hd": "ide", "vd": "virtio", "sd": "scsi", "xvd": "xen", "ubd": "uml"}
 
 
 def disk_index(target: str) -> int:
@@ -33,8 +33,9 @@ def sort_disks(domain: Domain, context: Context) -> None:
     ordered: list[Disk] = []
     indexes: list[int] = []
     for disk in domain.devices.disks:
-        if not disk.target_dev:
-            raise LibvirtError(c.VIR_ERR_NO_TARGET, None, domain=c.VIR_FROM_DOMAIN)
+        if disk.target_dev is None:
+            named = disk.source.path if disk.source else None
+            raise LibvirtError(c.VIR_ERR_NO_TARGET, named, domain=c.VIR_FROM_DOMAIN)
         index = disk_index(disk.target_dev)
         place = None
         for position in range(len(ordered) - 1, -1, -1):
@@ -57,22 +58,31 @@ def complete_disks(domain: Domain, context: Context) -> None:
         disk.type, disk.device = disk.type or "file", disk.device or "disk"
         if disk.device == "cdrom":
             disk.readonly = True
-        if disk.source is not None and disk.source.is_empty and disk.source.startup_policy is None:
-            disk.source = None
+        source = disk.source
+        if source is None or source.is_empty:
+            disk.type = "file"  # a drive without a medium is nothing else
+            if source is not None and source.startup_policy is None:
+                disk.source = source = None
         if disk.target_bus is None:
-            found = _TARGET.match(disk.target_dev or "")
-            disk.target_bus = _BUS_OF_PREFIX[found[1]] if found else "fdc" if disk.device == "floppy" else "ide"
-        if disk.driver and disk.driver == DiskDriver():
-            disk.driver = None
+            disk.target_bus = _bus(disk)
         if disk.readonly and disk.snapshot == "no":
             disk.snapshot = None  # what a read-only disk does anyway
-        if disk.source is not None:
-            _complete_ports(disk.source)
+        elif disk.type == "vhostuser":
+            disk.snapshot = "no"  # only its daemon could take one
+        if source is not None and source.hosts:
+            _complete_ports(source)
         if context.qemu:
             _choose_format(disk)
-            for encryption in (disk.encryption, disk.source.encryption if disk.source else None):
+            for encryption in (disk.encryption, source.encryption if source else None):
                 if encryption is not None:
                     encryption.engine = encryption.engine or "qemu"
+
+
+def _bus(disk: Disk) -> str:
+    if disk.device == "floppy":
+        return "fdc"
+    found = _TARGET.match(disk.target_dev or "")
+    return _BUS_OF_PREFIX.get(found[1], "ide") if found else "ide"
 
 
 def _complete_ports(source: DiskSource) -> None:
@@ -84,7 +94,7 @@ def _complete_ports(source: DiskSource) -> None:
 
 
 _PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "tftp": 69, "iscsi": 3260, "nbd": 10809, "ssh": 22,
-          "gluster": 24007, "sheepdog": 7000}
+          "gluster": 24007, "sheepdog": 7000, "vxhs": 9999}
 
 
 def _choose_format(disk: Disk) -> None:
@@ -97,37 +107,13 @@ def _choose_format(disk: Disk) -> None:
 
 
 def check_targets(domain: Domain, context: Context) -> None:
-    """Refuse a disk that has no source, and a target used twice."""
+    """Refuse a target that is used twice."""
     del context
     assert domain.devices
     targets: dict[str, Disk] = {}
     for disk in domain.devices.disks:
         target = disk.target_dev or ""
-        if disk.source is None and disk.device in ("disk", "lun"):
-            raise LibvirtError(c.VIR_ERR_NO_SOURCE, target, domain=c.VIR_FROM_DOMAIN)
         if target in targets:
             first, second = (entry.source.path if entry.source else None for entry in (targets[target], disk))
             raise xml_error(f"target '{target}' duplicated for disk sources '{first}' and '{second}'")
         targets[target] = disk
-
-
-_UNSHAREABLE = frozenset(("qcow2", "qcow", "qed", "vmdk", "vdi", "vpc", "luks"))
-
-
-def check_disks(domain: Domain, context: Context) -> None:
-    """Refuse a bus that the machine lacks, and what the disk's bus or format cannot carry."""
-    assert domain.devices
-    assert domain.os
-    if not context.qemu:
-        return
-    q35 = (domain.os.machine or "").startswith("pc-q35")
-    for disk in domain.devices.disks:
-        if disk.wwn and disk.target_bus not in ("ide", "scsi"):
-            raise qemu_unsupported("Only ide and scsi disk support wwn")
-        if (disk.vendor or disk.product) and disk.target_bus != "scsi":
-            raise qemu_unsupported("Only scsi disk supports vendor and product")
-        if disk.shareable and disk.driver and disk.driver.type in _UNSHAREABLE:
-            raise qemu_unsupported(f"shared access for disk '{disk.target_dev}' requires use of supported storage "
-                                   "format")
-        if q35 and disk.target_bus == "ide":
-            raise qemu_unsupported("IDE controllers are unsupported for this QEMU binary or machine type")

@@ -1,16 +1,25 @@
-"""The machine that a guest sees around its devices: firmware, features, CPU, clock, and what happens at its end."""
+"""The machine around a guest's devices: its kind, how it starts, and what happens at its end."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from virtbus_domain.normalise.context import Context, qemu_unsupported, unsupported, xml_error
-from virtbus_domain.xml.boot import Nvram, Os
-from virtbus_domain.xml.clock import Clock
-from virtbus_domain.xml.cpu import Cpu, CpuModel
+from virtbus_domain.normalise.context import (
+    Context,
+    internal_error,
+    qemu_unsupported,
+    unsupported,
+    xml_error,
+)
+from virtbus_domain.xml.boot import Idmap, Os
 from virtbus_domain.xml.domain import Domain
-from virtbus_domain.xml.features import Features
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+
+_NO_IDMAP = Idmap()
+_LONGEST_MENU = 65535  # milliseconds
+_RESERVED_FILES = ("opt/ovmf/", "opt/org.qemu/")
 
 
 def require_os_type(domain: Domain, context: Context) -> None:
@@ -22,121 +31,56 @@ def require_os_type(domain: Domain, context: Context) -> None:
         raise xml_error("an os <type> must be specified")
 
 
+def read_os(domain: Domain, context: Context) -> None:
+    """Only containers have a first program; a menu that is not shown has no time."""
+    del context
+    assert domain.os
+    os = domain.os
+    if os.type != "exe":
+        os.init = os.initdir = os.inituser = os.initgroup = None
+        os.initarg, os.initenv = [], []
+    if len(os.acpi_tables) > 1:
+        raise xml_error("Only one acpi table is supported")
+    if not os.bootmenu_enable:
+        os.bootmenu_timeout = None
+    elif (os.bootmenu_timeout or 0) > _LONGEST_MENU:
+        raise unsupported(f"invalid value for boot menu timeout, must be in range [0,{_LONGEST_MENU}]")
+
+
+def read_platform(domain: Domain, context: Context) -> None:
+    """Nothing is mapped where nothing is said, and each thing that can be said once is."""
+    del context
+    if domain.idmap is not None and domain.idmap == _NO_IDMAP:
+        domain.idmap = None
+    if domain.on_lockfailure == "default":
+        domain.on_lockfailure = None
+    if domain.keywrap:
+        _check_once([cipher.name for cipher in domain.keywrap], lambda name: internal_error(
+            f"A domain definition can have no more than one cipher node with name {name}"))
+    if domain.perf_events:
+        _check_once([event.name for event in domain.perf_events], lambda name: xml_error(
+            f"perf event '{name}' was already specified"))
+    security = domain.launch_security
+    if security and security.type == "sev" and security.policy is None:
+        raise xml_error("failed to get launch security policy")
+
+
 def complete_os(domain: Domain, context: Context) -> None:
     """Architecture and a canonical machine type, so that a later emulator shows the guest the same hardware."""
     assert domain.os
     if domain.os.arch is None:
         domain.os.arch = platform.machine() if context.qemu else "i686"
     domain.os.machine = context.machine(domain.os.arch, domain.os.machine)
+    if domain.os.type == "xen" and not context.qemu:
+        domain.os.type = "linux"  # the word that libvirt writes for it
 
 
-def complete_firmware(domain: Domain, context: Context) -> None:
-    """A guest with firmware in flash has a file of its own for what the firmware remembers."""
+def require_init(domain: Domain, context: Context) -> None:
+    """A container starts with a program."""
+    del context
     assert domain.os
-    loader = domain.os.loader
-    if loader is not None and loader.path and loader.type is None and domain.os.firmware_auto is None:
-        loader.type = "rom"
-    domain.os.firmware_features.sort(key=lambda feature: feature.name or "")
-    if not context.qemu:
-        return
-    if loader and loader.type == "pflash" and loader.readonly and loader.path and domain.os.firmware_auto is None:
-        if domain.os.nvram is None:
-            domain.os.nvram = Nvram()
-        if not domain.os.nvram.path and domain.os.nvram.source is None:
-            domain.os.nvram.path = f"{context.nvram_dir}/{domain.name}_VARS.fd"
-
-
-def check_firmware(domain: Domain, context: Context) -> None:
-    """UEFI finds what it boots by ACPI's tables."""
-    assert domain.os
-    loader = domain.os.loader
-    uefi = domain.os.firmware_auto == "efi" or (loader is not None and loader.type == "pflash")
-    if context.qemu and uefi and domain.os.arch in ("x86_64", "i686") and not (
-            domain.features and domain.features.acpi):
-        raise qemu_unsupported("UEFI requires ACPI on this architecture")
-
-
-def complete_features(domain: Domain, context: Context) -> None:
-    """Hyper-V features are chosen one by one unless said otherwise; a list without content vanishes."""
-    del context
-    if domain.features == Features():
-        domain.features = None
-    features = domain.features
-    if features and features.hyperv:
-        features.hyperv.mode = features.hyperv.mode or "custom"
-        if not features.hyperv.vendor_id:
-            features.hyperv.vendor_id_value = None
-    if features and features.smm and features.smm.state is None:
-        features.smm.state = True
-
-
-def complete_seclabels(domain: Domain, context: Context) -> None:
-    """Files get a label that was made for the guest, and keep theirs where a label was given; none has no say."""
-    del context
-    for label in domain.seclabels:
-        if label.type == "none":
-            label.relabel = None
-        elif label.relabel is None:
-            label.relabel = label.type != "static"
-
-
-def complete_cpu(domain: Domain, context: Context) -> None:
-    """What of the CPU was left open; where QEMU runs it, also which CPU it is."""
-    cpu = domain.cpu
-    if cpu is None:
-        if not context.qemu:
-            return
-        cpu = domain.cpu = Cpu()
-    if cpu.model is not None and not cpu.model.name:
-        cpu.model = None
-    if cpu.topology and cpu.topology.dies is None:
-        cpu.topology.dies = 1
-    for feature in cpu.features:
-        feature.policy = feature.policy or "require"
-    if context.qemu:
-        _choose_cpu(cpu, domain, context)
-    if cpu.mode in (None, "custom") and cpu.model is not None:
-        cpu.mode, cpu.match = "custom", cpu.match or "exact"
-    if cpu.model is not None and cpu.model.fallback is None and cpu.mode == "custom":
-        cpu.model.fallback = "allow"
-
-
-def _choose_cpu(cpu: Cpu, domain: Domain, context: Context) -> None:
-    mode = cpu.mode or "custom"
-    if mode == "custom":
-        if cpu.model is None:
-            cpu.model = CpuModel(name=context.default_cpu, fallback="forbid")
-            cpu.mode, cpu.match = mode, cpu.match or "exact"
-            cpu.check = cpu.check or "none"
-        # Without hardware help nothing of the host's CPU limits the guest's.
-        cpu.check = cpu.check or ("none" if domain.type == "qemu" else "partial")
-    elif mode == "host-model":
-        cpu.check = cpu.check or "partial"
-    else:
-        cpu.check = cpu.check or "none"
-        if mode == "host-passthrough" and cpu.migratable is None:
-            cpu.migratable = True
-
-
-def check_topology(domain: Domain, context: Context) -> None:
-    """Sockets, dies, cores and threads multiply to the most CPUs that the domain can have."""
-    topology = domain.cpu.topology if domain.cpu else None
-    if not context.qemu or topology is None:
-        return
-    product = (topology.sockets or 1) * (topology.dies or 1) * (topology.cores or 1) * (topology.threads or 1)
-    if product != domain.vcpu:
-        raise unsupported("CPU topology doesn't match maximum vcpu count")
-
-
-def complete_clock(domain: Domain, context: Context) -> None:
-    """Coordinated universal time."""
-    del context
-    if domain.clock is None:
-        domain.clock = Clock()
-    if domain.clock.offset is None:
-        domain.clock.offset = "utc"
-    if domain.clock.offset == "variable" and domain.clock.basis is None:
-        domain.clock.basis = "utc"
+    if domain.os.type == "exe" and not domain.os.init:
+        raise xml_error("init binary must be specified")
 
 
 def complete_lifecycle(domain: Domain, context: Context) -> None:
@@ -150,7 +94,7 @@ def complete_lifecycle(domain: Domain, context: Context) -> None:
 def drop_qemu_namespace(domain: Domain, context: Context) -> None:
     """Only a driver that runs QEMU knows the namespace of its arguments; others drop it, as anything unknown."""
     if not context.qemu:
-        domain.qemu_commandline = domain.qemu_capabilities = domain.qemu_override = None
+        domain.qemu_commandline = domain.qemu_capabilities = domain.qemu_override = domain.qemu_deprecation = None
 
 
 def complete_boot_order(domain: Domain, context: Context) -> None:
@@ -159,6 +103,8 @@ def complete_boot_order(domain: Domain, context: Context) -> None:
     assert domain.devices
     assert domain.os
     devices = domain.devices
+    if domain.os.type != "hvm":
+        return
     seen: set[int] = set()
     groups: tuple[Iterable[object], ...] = (devices.disks, devices.interfaces, devices.hostdevs, devices.redirdevs)
     for group in groups:
@@ -171,5 +117,54 @@ def complete_boot_order(domain: Domain, context: Context) -> None:
             seen.add(order)
     if seen and domain.os.boot:
         raise unsupported("per-device boot elements cannot be used together with os/boot elements")
-    if not seen and not domain.os.boot and domain.os.type == "hvm":
+    if not seen and not domain.os.boot:
         domain.os.boot = ["hd"]
+
+
+def check_lifecycle(domain: Domain, context: Context) -> None:
+    """QEMU's driver keeps no guest that has ended, and starts none under another name."""
+    if not context.qemu:
+        return
+    if "rename-restart" in (domain.on_reboot, domain.on_poweroff, domain.on_crash):
+        raise qemu_unsupported("qemu driver doesn't support the 'rename-restart' action for "
+                               "'on_reboot'/'on_poweroff'/'on_crash'")
+    if domain.on_reboot == "destroy" and domain.on_poweroff == "restart":
+        raise qemu_unsupported("qemu driver doesn't support 'onReboot' set to 'destroy and 'onPoweroff' set to "
+                               "'reboot'")
+    if "preserve" in (domain.on_reboot, domain.on_poweroff):
+        raise qemu_unsupported("qemu driver doesn't support the 'preserve' action for 'on_reboot'/'on_poweroff'")
+
+
+def check_platform(domain: Domain, context: Context) -> None:
+    """QEMU's firmware speaks on a serial port that has to be there, and reads files that have a name of its own."""
+    assert domain.os
+    assert domain.devices
+    if not context.qemu:
+        return
+    if domain.os.bios_useserial and not domain.devices.serials:
+        raise LibvirtError(c.VIR_ERR_XML_ERROR, "need at least one serial port to use BIOS serial output",
+                           domain=c.VIR_FROM_QEMU)
+    for info in domain.sysinfos:
+        for entry in info.entries if info.type == "fwcfg" else ():
+            if not (entry.name or "").startswith("opt/"):
+                raise qemu_unsupported("Invalid firmware name")
+            if (entry.name or "").startswith(_RESERVED_FILES):
+                raise qemu_unsupported("That firmware name is reserved")
+
+
+def check_idmap(domain: Domain, context: Context) -> None:
+    """Users and groups are mapped together, root among them."""
+    del context
+    idmap = domain.idmap
+    if idmap is None:
+        return
+    if not idmap.uids or not idmap.gids:
+        raise unsupported("uid and gid should be mapped both")
+    if all(mapping.start for mapping in idmap.uids) or all(mapping.start for mapping in idmap.gids):
+        raise unsupported("You must map the root user of container")
+
+
+def _check_once(names: list[str | None], refusal: Callable[[str | None], LibvirtError]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise refusal(name)

@@ -1,42 +1,81 @@
-"""How much a domain gets: memory, virtual CPUs, I/O threads, and where they may run."""
+"""How much a domain gets: memory and virtual CPUs. What shares and limits it has of them is in ``tuning.py``."""
 
 from __future__ import annotations
 
-from virtbus_domain.normalise.context import Context, qemu_unsupported, unsupported, xml_error
-from virtbus_domain.xml.bitmap import canonical, numbers
-from virtbus_domain.xml.cpu import NumaCell
+from virtbus_domain.normalise.context import Context, qemu_unsupported, unsupported, xml_detail, xml_error
+from virtbus_domain.xml.bitmap import numbers
 from virtbus_domain.xml.domain import Domain
-from virtbus_domain.xml.tuning import IoThread, VcpuSched
-from virtbus_shared import constants as c
-from virtbus_shared.errors import LibvirtError
+from virtbus_domain.xml.memory import HugePage, MemoryBacking
+from virtbus_domain.xml.tuning import Vcpu
+
+# --- virtual CPUs ---------------------------------------------------------------------------------------------------
 
 
-def complete_numa_cells(domain: Domain, context: Context) -> None:
-    """Cells are numbered in the order in which they stand."""
-    if domain.cpu and domain.cpu.numa:
-        for number, cell in enumerate(domain.cpu.numa):
-            if cell.id is None:
-                cell.id = number
-        if context.qemu:
-            _assign_rest(domain, domain.cpu.numa)
+def read_vcpus(domain: Domain, context: Context) -> None:
+    """One CPU, with static placement, unless said otherwise."""
+    del context
+    if domain.vcpu is None:
+        domain.vcpu = 1
+    if domain.vcpu_current is not None and domain.vcpu_current > domain.vcpu:
+        raise unsupported("maximum vCPU count must not be less than current vCPU count")
+    if domain.vcpu_placement is None:
+        domain.vcpu_placement = "static"
+    elif domain.vcpu_placement == "auto":
+        domain.vcpu_cpuset = None
+    for vcpu in domain.vcpus:
+        if (vcpu.id or 0) >= domain.vcpu:
+            raise xml_error(f"vcpu id '{vcpu.id}' is out of range of maximum vcpu count")
 
 
-def _assign_rest(domain: Domain, cells: list[NumaCell]) -> None:
-    """CPUs that no cell names belong to the first."""
-    named = {number for cell in cells for number in numbers(cell.cpus or "")}
-    rest = set(range(domain.vcpu or 1)) - named
-    first = cells[0]
-    if rest:
-        first.cpus = canonical(",".join(map(str, {*numbers(first.cpus or ""), *rest})))
+def complete_vcpus(domain: Domain, context: Context) -> None:
+    """Where single CPUs are described all are, and those that are on count; the first one is on."""
+    assert domain.vcpu is not None
+    if domain.vcpus:
+        _describe_vcpus(domain, domain.vcpu, context)
+    elif context.qemu and domain.vcpu_current == 0:
+        raise qemu_unsupported("vcpu 0 can't be offline")
+    if domain.vcpu_current == domain.vcpu:
+        domain.vcpu_current = None
+
+
+def _describe_vcpus(domain: Domain, count: int, context: Context) -> None:
+    described = {vcpu.id: vcpu for vcpu in domain.vcpus}
+    if context.qemu:
+        _check_order(described, count)
+    for number in range(count):
+        vcpu = described.setdefault(number, Vcpu(id=number, enabled=False))
+        if vcpu.hotpluggable is None:
+            vcpu.hotpluggable = not vcpu.enabled
+        elif not vcpu.hotpluggable and not vcpu.enabled:
+            raise unsupported(f"vcpu '{number}' is both offline and not hotpluggable")
+    domain.vcpus = [described[number] for number in range(count)]
+    domain.vcpu_current = sum(vcpu.enabled is True for vcpu in domain.vcpus)
+
+
+def _check_order(described: dict[int | None, Vcpu], count: int) -> None:
+    """QEMU has its first CPU from the start; the order of the others is said of all or of none."""
+    first = described.get(0)
+    if first is None or not first.enabled:
+        raise qemu_unsupported("vcpu 0 can't be offline")
+    if first.hotpluggable:
+        raise qemu_unsupported("vcpu0 can't be hotpluggable")
+    if first.order not in (None, 1):
+        raise qemu_unsupported("vcpu0 must be enabled first")
+    ordered = [described[number].order is not None for number in range(count)
+               if number in described and described[number].enabled]
+    if any(ordered) and not all(ordered):
+        raise qemu_unsupported("all vcpus must have either set or unset order")
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
 
 
 def complete_memory(domain: Domain, context: Context) -> None:
     """The cells' sum, where there are cells, is the size at boot; with the memory devices it is the whole."""
-    del context
     plugged = sum(device.size or 0 for device in domain.devices.memories) if domain.devices else 0
-    cells = sum(cell.memory or 0 for cell in domain.cpu.numa) if domain.cpu and domain.cpu.numa else 0
-    if cells:
-        domain.memory = cells + plugged
+    cells = domain.cpu.numa if domain.cpu else ()
+    if cells and (context.qemu or not domain.memory):
+        domain.memory = sum(cell.memory or 0 for cell in cells) + plugged
     elif plugged > (domain.memory or 0):
         raise xml_error("Total size of memory devices exceeds the total memory size")
     if (domain.memory or 0) <= plugged:
@@ -50,74 +89,49 @@ def complete_memory(domain: Domain, context: Context) -> None:
         raise xml_error("maximum memory size must be equal or greater than the actual memory size")
 
 
-def check_memory_slots(domain: Domain, context: Context) -> None:
-    """QEMU plugs memory into a NUMA cell, so there has to be one."""
-    modules = sum(device.model in ("dimm", "nvdimm") for device in domain.devices.memories) if domain.devices else 0
-    if context.qemu and modules > (domain.max_memory_slots or 0) and domain.max_memory:
-        raise qemu_unsupported(f"memory device count '{modules}' exceeds slots count '{domain.max_memory_slots}'")
-    if context.qemu and domain.max_memory and not (domain.cpu and domain.cpu.numa):
-        raise qemu_unsupported("At least one numa node has to be configured when enabling memory hotplug")
-
-
-def complete_vcpus(domain: Domain, context: Context) -> None:
-    """One CPU, with static placement, unless said otherwise."""
+def complete_memory_backing(domain: Domain, context: Context) -> None:
+    """Pages of the only node there is are pages of all; nothing said is no backing."""
     del context
-    if domain.vcpu is None:
-        domain.vcpu = 1
-    if domain.vcpu == 0:
-        raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, "a domain needs at least one vCPU (at /domain/vcpu)",
-                           domain=c.VIR_FROM_DOMAIN)
-    if domain.vcpu_current is not None and domain.vcpu_current > domain.vcpu:
-        raise unsupported("maximum vCPU count must not be less than current vCPU count")
-    if domain.vcpu_current == domain.vcpu:
-        domain.vcpu_current = None
-    online = sum(vcpu.enabled is True for vcpu in domain.vcpus)
-    if domain.vcpus and online != domain.vcpu:
-        domain.vcpu_current = online
-    if domain.vcpu_placement is None:
-        domain.vcpu_placement = "static"
-
-
-def complete_iothreads(domain: Domain, context: Context) -> None:
-    """As many threads as were counted or listed; numbers that nobody chose are written down beside chosen ones only."""
-    del context
-    listed = domain.iothreadids
-    if not listed:
+    backing = domain.memory_backing
+    if backing is None:
         return
-    domain.iothreads = max(domain.iothreads or 0, len(listed))
-    known = {thread.id for thread in listed}
-    free = (number for number in range(1, 2**31) if number not in known)
-    listed += [IoThread(id=next(free)) for _ in range(domain.iothreads - len(listed))]
+    backing.allocation_threads = backing.allocation_threads or None
+    if backing.hugepages and not (domain.cpu and domain.cpu.numa):
+        for page in backing.hugepages.pages:
+            if page.nodeset == "0":
+                page.nodeset = None
+    if backing == MemoryBacking():
+        domain.memory_backing = None
 
 
-def complete_cputune(domain: Domain, context: Context) -> None:
-    """Pins in the order of the CPUs."""
+def check_memory_backing(domain: Domain, context: Context) -> None:
+    """QEMU has no huge pages without a file behind them, and takes them at once."""
+    backing = domain.memory_backing
+    if context.qemu and backing and backing.hugepages:
+        if backing.allocation_mode == "ondemand":
+            raise qemu_unsupported("hugepages are not allowed with memory allocation ondemand")
+        if backing.source_type == "anonymous":
+            raise qemu_unsupported("hugepages are not allowed with anonymous memory source")
+
+
+def check_hugepages(domain: Domain, context: Context) -> None:
+    """Each cell has pages of one size."""
     del context
-    if domain.cputune:
-        domain.cputune.vcpupins.sort(key=lambda pin: pin.vcpu or 0)
-        domain.cputune.vcpuscheds = [
-            VcpuSched(vcpus=str(number), scheduler=sched.scheduler, priority=sched.priority)
-            for sched in domain.cputune.vcpuscheds for number in numbers(sched.vcpus or "")]
-        domain.cputune.iothreadpins.sort(key=lambda pin: pin.iothread or 0)
-
-
-def complete_blkiotune(domain: Domain, context: Context) -> None:
-    """A device without limits is none; nothing at all is no tuning."""
-    del context
-    tune = domain.blkiotune
-    if tune is None:
+    backing = domain.memory_backing
+    if backing is None or backing.hugepages is None:
         return
-    tune.devices = [device for device in tune.devices
-                    if any(getattr(device, name) for name in _BLKIO_LIMITS)]
-    if tune.weight is None and not tune.devices:
-        domain.blkiotune = None
-
-
-_BLKIO_LIMITS = ("weight", "read_iops_sec", "write_iops_sec", "read_bytes_sec", "write_bytes_sec")
-
-
-def complete_numatune(domain: Domain, context: Context) -> None:
-    """Memory comes strictly from where it was said to come from."""
-    del context
-    if domain.numatune and domain.numatune.memory and domain.numatune.memory.mode is None:
-        domain.numatune.memory.mode = "strict"
+    cells = len(domain.cpu.numa) if domain.cpu else 0
+    seen: list[HugePage] = []
+    for page in backing.hugepages.pages:
+        if not page.size:
+            raise xml_detail("hugepage size can't be zero")
+        nodes = set(numbers(page.nodeset)) if page.nodeset else set()
+        for node in sorted(nodes):
+            if node >= cells:
+                raise xml_detail(f"hugepages: node {node} not found")
+        for other in seen:
+            if nodes and other.nodeset and nodes & set(numbers(other.nodeset)):
+                raise xml_detail(f"nodeset attribute of hugepages of sizes {page.size} and {other.size} intersect")
+            if not nodes and not other.nodeset:
+                raise xml_detail(f"two master hugepages detected: {page.size} and {other.size}")
+        seen.append(page)

@@ -51,7 +51,8 @@ def _others(model: Any, names: tuple[str, ...], of: frozenset[str] | None
 
 def keep(model: Element, names: tuple[str, ...], *, of: frozenset[str] | None = None) -> None:
     """Empty all fields, or those ``of`` a group, but the named ones. Most are: one look tells."""
-    get, empty, others = _others(type(model), names, of)
+    cls: Any = type(model)
+    get, empty, others = _others(cls, names, of)
     if get(model) == empty:
         return
     defaults = PLANS[type(model)].defaults

@@ -1,0 +1,179 @@
+"""Real QEMU guests made of documents: read, prepared and built as the driver does it, started paused, and then asked.
+
+What the machine lacks of a document's host is replaced (``stand_ins``). As root a guest gets a network namespace of
+its own, so that ports, bridges and taps meet nobody else's. Every guest is ended with its block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.support.components import require_program
+from tests.support.stand_ins import PASSPHRASE, StandIns, put_stand_ins, run_ip
+from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
+from virtbus_domain.drivers.qemu.capabilities_probe import probe
+from virtbus_domain.drivers.qemu.command import CommandLine, build
+from virtbus_domain.drivers.qemu.command.devices import FAMILIES, of_family
+from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.discovery import GuestPaths
+from virtbus_domain.drivers.qemu.monitor import Monitor, listen
+from virtbus_domain.drivers.qemu.prepare import prepare
+from virtbus_domain.drivers.qemu.process import launch
+from virtbus_domain.drivers.qemu.reading import complete, find_emulator
+from virtbus_domain.drivers.qemu.start import before_run
+from virtbus_domain.xml import parse_domain
+from virtbus_domain.xml.domain import Domain
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
+
+T = TypeVar("T")
+
+_CLONE_NEWNET = 0x40000000
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+Z |^qemu-system-\w+: (?=warning)")
+
+
+@dataclass(frozen=True)
+class RealGuest:
+    """A guest that runs, paused. ``refused`` are the devices that the builder refused: family and the words."""
+
+    model: Domain
+    setup: Setup
+    line: CommandLine
+    monitor: Monitor
+    here: StandIns
+    refused: list[tuple[str, LibvirtError]]
+    log: Path
+
+    async def ask(self, command: str, **arguments: object) -> Any:
+        """Run a QMP command."""
+        return await self.monitor.execute(command, arguments)
+
+    async def get(self, name: str, what: str) -> Any:
+        """A property of a device."""
+        return await self.ask("qom-get", path=f"/machine/peripheral/{name}", property=what)
+
+    @property
+    def said(self) -> list[str]:
+        """What QEMU wrote on its standard error."""
+        return [_STAMP.sub("", line) for line in self.log.read_text().splitlines()]
+
+
+@cache
+def capabilities(binary: Path | None = None) -> QemuCapabilities:
+    """What an emulator answered, the 64-bit PC's if none is named; asked once a run."""
+    emulator = binary or require_program("qemu-system-x86_64")
+    with ThreadPoolExecutor(1) as pool:  # the caller may be in a loop of its own
+        return pool.submit(lambda: asyncio.run(probe(emulator))).result()
+
+
+def isolated(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in a thread of its own: as root with a network of its own, in which every address is at home."""
+    with ThreadPoolExecutor(1, initializer=_own_network) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
+
+
+def _own_network() -> None:
+    if os.geteuid() != 0:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    run_ip("link", "set", "lo", "up")
+    run_ip("route", "add", "local", "default", "dev", "lo")
+    run_ip("link", "add", "node0", "up", "type", "bridge")  # names and addresses are looked up for known networks only
+    run_ip("address", "add", "192.0.2.254/24", "dev", "node0")
+    run_ip("address", "add", "2001:db8::fe/64", "dev", "node0", "nodad")
+
+
+def read(document: str, folder: Path) -> Domain:
+    """A document as the driver stores it, for the emulator that it names or for this machine's."""
+    model = parse_domain(document)
+    complete(model, capabilities(find_emulator(model)), folder / "nvram")
+    return model
+
+
+@asynccontextmanager
+async def started(document: str) -> AsyncIterator[RealGuest]:
+    """A guest of this document, paused. ``LibvirtError`` when the document or QEMU is refused."""
+    async with _setup(document) as (setup, here, refused):
+        paths = GuestPaths(setup.run_dir.parents[1], 1, str(setup.domain.uuid))
+        listener = listen(paths.monitor)
+        line = build(setup, monitor=f"fd={listener.fileno()}")
+        inherited = [int(number) for numbers in setup.descriptors.values() for number in numbers]
+        process, monitor = await launch(line.argv, paths, listener, inherited, environment=line.environment,
+                                        outlives_us=False)
+        try:
+            for command, arguments in before_run(setup.domain):
+                await monitor.execute(command, arguments)
+            yield RealGuest(setup.domain, setup, line, monitor, here, refused, paths.log)
+        finally:
+            await process.kill()
+            await monitor.closed.wait()
+
+
+@asynccontextmanager
+async def _setup(document: str) -> AsyncIterator[tuple[Setup, StandIns, list[tuple[str, LibvirtError]]]]:
+    folder = Path(tempfile.mkdtemp(prefix="vb-"))  # short: paths of sockets have little room
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "in").mkdir()
+        model = read(document, folder)
+        here = StandIns(folder / "in", stack, networked=os.geteuid() == 0)
+        put_stand_ins(model, here)
+        paths = GuestPaths(folder, 1, str(model.uuid))
+        paths.create()
+        async with AsyncExitStack() as undo:
+            setup = await prepare(model, capabilities(find_emulator(model)), paths, folder, undo, kvm_problem=None)
+            setup = replace(setup, secrets=_Secrets(folder))
+            yield setup, here, _leave_out_refused(setup)
+
+
+def _leave_out_refused(setup: Setup) -> list[tuple[str, LibvirtError]]:
+    """Take out what the builder refuses, so that the rest of the document can be tried."""
+    refused: list[tuple[str, LibvirtError]] = []
+    for family, parts in FAMILIES.items():
+        for device in list(of_family(setup.devices, family)):
+            try:
+                parts(device, setup)
+            except LibvirtError as error:
+                if error.code != c.VIR_ERR_CONFIG_UNSUPPORTED:
+                    raise
+                refused.append((family, error))
+                group = getattr(setup.devices, family)
+                if isinstance(group, list):
+                    group.remove(device)
+                else:
+                    setattr(setup.devices, family, None)
+    return refused
+
+
+class _Secrets(Mapping[str, Path]):
+    """Every secret that is asked for, in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, Path] = {}
+
+    def __getitem__(self, name: str) -> Path:
+        if name not in self._known:
+            self._known[name] = self._folder / f"secret-{len(self._known)}"
+            self._known[name].write_text(PASSPHRASE)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
