@@ -7,6 +7,7 @@ throughput and copy-on-read are filters on top. QEMU's document: the QMP referen
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 from virtbus_domain.drivers.qemu.command.arguments import Json, Null, unsupported
@@ -38,21 +39,39 @@ def disk_nodes(disk: Disk, setup: Setup) -> tuple[list[Part], str]:
     if driver.name not in (None, "qemu"):
         raise unsupported(f"driver '{driver.name}' of '{disk.alias}'")
     below = _backing_nodes(disk.backing_store, driver, setup)
-    layer, top = _layer(disk.source, disk.type or "file", driver.type or "raw", driver, setup,
+    layer, top = _layer(_with_credentials(disk, disk.source), disk.type or "file", driver.type or "raw", driver, setup,
                         read_only=bool(disk.readonly), is_top=True, cdrom=disk.device == "cdrom",
                         backing=_name_below(disk.backing_store, driver.type))
     parts = [*below, *layer]
     if disk.iotune is not None and (limits := _limits(disk.iotune)):
         group = disk.iotune.group_name or f"throttle-{disk.alias}"
         name = f"libvirt-{disk.source.index}-throttle"
-        parts += [part_object("throttle-group", group, limits=limits),
-                  part_blockdev("throttle", name, throttle_group=group, file=top)]
+        if _is_first_of_group(disk, setup):
+            parts.append(part_object("throttle-group", group, limits=limits))
+        parts.append(part_blockdev("throttle", name, throttle_group=group, file=top))
         top = name
     if driver.copy_on_read:
         name = f"libvirt-CoR-{disk.target_dev}"
         parts.append(part_blockdev("copy-on-read", name, file=top, discard=driver.discard))
         top = name
     return parts, top
+
+
+def _with_credentials(disk: Disk, source: DiskSource) -> DiskSource:
+    """The topmost layer with the user and the key that may also be said of the disk itself."""
+    if disk.auth is None and disk.encryption is None:
+        return source
+    complete = copy.copy(source)
+    complete.auth, complete.encryption = disk.auth or source.auth, disk.encryption or source.encryption
+    return complete
+
+
+def _is_first_of_group(disk: Disk, setup: Setup) -> bool:
+    """Whether no disk in front of this one shares its limits: what they share exists once."""
+    group = disk.iotune.group_name if disk.iotune else None
+    sharing = (other for other in setup.devices.disks
+               if other.source is not None and other.iotune is not None and other.iotune.group_name == group)
+    return not group or next(sharing, disk).target_dev == disk.target_dev
 
 
 def _backing_nodes(backing: BackingStore | None, driver: DiskDriver, setup: Setup) -> list[Part]:
@@ -75,7 +94,7 @@ def _layer(source: DiskSource, kind: str, image_format: str, driver: DiskDriver,
            is_top: bool, cdrom: bool, backing: str | Null | None) -> tuple[list[Part], str]:
     storage, name = f"libvirt-{source.index}-storage", f"libvirt-{source.index}-format"
     if image_format not in FORMATS:
-        raise unsupported(f"image format '{image_format}' of '{source.path or source.name}'")
+        raise unsupported(f"image format '{image_format}' of '{storage}'")
     direct, no_flush, _ = CACHE.get(driver.cache or "", (None, None, None))
     cache: Json = None if direct is None else {"direct": direct, "no_flush": no_flush}
     options, secrets = protocol_options(source, kind, storage, setup, cdrom=cdrom, aio=driver.io if is_top else None)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import grp
+import pwd
 from collections.abc import Callable
 
 from virtbus_domain.drivers.qemu.command.arguments import Json, unsupported
 from virtbus_domain.drivers.qemu.command.parts import Part
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.xml.storage_source import DiskSource, StorageHost
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 Options = dict[str, Json]
 Built = tuple[Options, list[Part]]
@@ -117,7 +121,21 @@ def _gluster(source: DiskSource, node: str, setup: Setup) -> Built:
 
 def _nfs(source: DiskSource, node: str, setup: Setup) -> Built:
     host = _host(source, "NFS")
-    return {"driver": "nfs", "server": {"type": "inet", "host": host.name}, "path": source.name}, []
+    return {"driver": "nfs", "server": {"type": "inet", "host": host.name}, "path": source.name,
+            "user": _number_of("user", source.identity_user, lambda name: pwd.getpwnam(name).pw_uid),
+            "group": _number_of("group", source.identity_group, lambda name: grp.getgrnam(name).gr_gid)}, []
+
+
+def _number_of(kind: str, name: str | None, look_up: Callable[[str], int]) -> int | None:
+    """The number of a user or group of this node, which may be given as such, after a "+" if it must be one."""
+    if name is None:
+        return None
+    try:
+        return int(name[1:]) if name.startswith("+") else look_up(name)
+    except (KeyError, ValueError):
+        if name.isascii() and name.isdecimal():
+            return int(name)
+    raise LibvirtError(c.VIR_ERR_INVALID_ARG, f"Failed to parse {kind} '{name}'", domain=c.VIR_FROM_NONE)
 
 
 _PROTOCOLS: dict[str, Callable[[DiskSource, str, Setup], Built]] = {

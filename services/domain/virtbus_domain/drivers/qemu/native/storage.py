@@ -201,6 +201,13 @@ def _server(protocol: str, name: Callable[[Mapping[str, Any]], str | None]
     return read
 
 
+def _nfs(storage: Mapping[str, Any]) -> tuple[str, DiskSource]:
+    kind, source = _server("nfs", lambda storage: storage["path"])(storage)
+    source.identity_user, source.identity_group = (
+        f"+{storage[name]}" if name in storage else None for name in ("user", "group"))
+    return kind, source
+
+
 _SOURCES: dict[str, Callable[[Mapping[str, Any]], tuple[str, DiskSource]]] = {
     "file": lambda storage: ("file", DiskSource(file=storage["filename"])),
     "host_device": lambda storage: ("block", DiskSource(dev=storage["filename"])),
@@ -209,5 +216,5 @@ _SOURCES: dict[str, Callable[[Mapping[str, Any]], tuple[str, DiskSource]]] = {
     "rbd": _rbd, "iscsi": _iscsi,
     "nbd": _server("nbd", lambda storage: storage.get("export")),
     "gluster": _server("gluster", lambda storage: f"{storage['volume']}/{storage['path']}"),
-    "nfs": _server("nfs", lambda storage: storage["path"]), "ssh": _server("ssh", lambda storage: storage["path"]),
+    "nfs": _nfs, "ssh": _server("ssh", lambda storage: storage["path"]),
 } | dict.fromkeys(("http", "https", "ftp", "ftps", "tftp"), _url)
