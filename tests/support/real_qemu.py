@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.components import require_program
-from tests.support.stand_ins import PASSPHRASE, StandIns, put_stand_ins, run_ip
+from tests.support.stand_ins import PASSPHRASE, LeftOut, StandIns, put_stand_ins, run_ip
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.capabilities_probe import probe
 from virtbus_domain.drivers.qemu.command import CommandLine, build
@@ -39,6 +39,7 @@ from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
 T = TypeVar("T")
+Refused = list[tuple[str, LibvirtError]]  # devices that the builder refuses, by family
 
 _CLONE_NEWNET = 0x40000000
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+Z |^qemu-system-\w+: (?=warning)")
@@ -46,14 +47,14 @@ _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+Z |^qemu-system-\w+: (?=warning)")
 
 @dataclass(frozen=True)
 class RealGuest:
-    """A guest that runs, paused. ``refused`` are the devices that the builder refused: family and the words."""
+    """A guest that runs, paused, without what the machine lacks and the builder refuses."""
 
     model: Domain
     setup: Setup
     line: CommandLine
     monitor: Monitor
     here: StandIns
-    refused: list[tuple[str, LibvirtError]]
+    refused: Refused
     log: Path
 
     async def ask(self, command: str, **arguments: object) -> Any:
@@ -92,9 +93,10 @@ def _own_network() -> None:
         raise OSError(ctypes.get_errno(), "unshare")
     run_ip("link", "set", "lo", "up")
     run_ip("route", "add", "local", "default", "dev", "lo")
-    run_ip("link", "add", "node0", "up", "type", "bridge")  # names and addresses are looked up for known networks only
-    run_ip("address", "add", "192.0.2.254/24", "dev", "node0")
-    run_ip("address", "add", "2001:db8::fe/64", "dev", "node0", "nodad")
+    # Addresses, even those written as numbers, are looked up only where there is more than the loopback.
+    run_ip("link", "add", "node0", "up", "type", "bridge")
+    run_ip("address", "add", "192.0.2.254/32", "dev", "node0")
+    run_ip("address", "add", "2001:db8::fe/128", "dev", "node0", "nodad")
 
 
 def read(document: str, folder: Path) -> Domain:
@@ -105,9 +107,12 @@ def read(document: str, folder: Path) -> Domain:
 
 
 @asynccontextmanager
-async def started(document: str) -> AsyncIterator[RealGuest]:
-    """A guest of this document, paused. ``LibvirtError`` when the document or QEMU is refused."""
-    async with _setup(document) as (setup, here, refused):
+async def started(document: str, kept: LeftOut | None = None) -> AsyncIterator[RealGuest]:
+    """A guest of this document, paused. ``LibvirtError`` when we or QEMU refuse.
+
+    ``kept`` is a device that another start has left out and that QEMU is to be asked for all the same.
+    """
+    async with _setup(document, kept) as (setup, here, refused):
         paths = GuestPaths(setup.run_dir.parents[1], 1, str(setup.domain.uuid))
         listener = listen(paths.monitor)
         line = build(setup, monitor=f"fd={listener.fileno()}")
@@ -124,13 +129,13 @@ async def started(document: str) -> AsyncIterator[RealGuest]:
 
 
 @asynccontextmanager
-async def _setup(document: str) -> AsyncIterator[tuple[Setup, StandIns, list[tuple[str, LibvirtError]]]]:
+async def _setup(document: str, kept: LeftOut | None) -> AsyncIterator[tuple[Setup, StandIns, Refused]]:
     folder = Path(tempfile.mkdtemp(prefix="vb-"))  # short: paths of sockets have little room
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         (folder / "in").mkdir()
         model = read(document, folder)
-        here = StandIns(folder / "in", stack, networked=os.geteuid() == 0)
+        here = StandIns(folder / "in", stack, networked=os.geteuid() == 0, kept=kept)
         put_stand_ins(model, here)
         paths = GuestPaths(folder, 1, str(model.uuid))
         paths.create()
@@ -140,9 +145,9 @@ async def _setup(document: str) -> AsyncIterator[tuple[Setup, StandIns, list[tup
             yield setup, here, _leave_out_refused(setup)
 
 
-def _leave_out_refused(setup: Setup) -> list[tuple[str, LibvirtError]]:
+def _leave_out_refused(setup: Setup) -> Refused:
     """Take out what the builder refuses, so that the rest of the document can be tried."""
-    refused: list[tuple[str, LibvirtError]] = []
+    refused: Refused = []
     for family, parts in FAMILIES.items():
         for device in list(of_family(setup.devices, family)):
             try:

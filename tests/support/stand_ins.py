@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import pty
-import shutil
 import socket
 import struct
 import subprocess
@@ -19,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.support.components import require_program
 from virtbus_domain.xml.boot import Os
@@ -31,6 +30,7 @@ from virtbus_domain.xml.graphics import Graphics
 from virtbus_domain.xml.hostdev import Hostdev
 from virtbus_domain.xml.input import Input
 from virtbus_domain.xml.interface import Interface, InterfaceSource
+from virtbus_domain.xml.memory import NumatuneCell, NumatuneMemory
 from virtbus_domain.xml.memory_device import MemoryDevice
 from virtbus_domain.xml.redirdev import Redirdev
 from virtbus_domain.xml.rng import EgdBackend, RandomBackend
@@ -47,17 +47,27 @@ PASSPHRASE = "open sesame"  # of every encrypted image
 _IMAGE_SIZE = 4 * 1024 * 1024
 _FLOPPY_SIZE = 1440 * 1024  # a drive takes only media of a size that exists
 _MEMORY = 128 * 1024  # KiB
+_NODE = "0"  # every host has it
 _FIRMWARE = Path("/usr/share/OVMF")
+
+
+class LeftOut(NamedTuple):
+    """A device that was taken out: its place among its family's, and why."""
+
+    family: str
+    place: int
+    reason: str
 
 
 @dataclass
 class StandIns:
-    """The counterparts of one guest. ``left_out`` are the devices taken out: family, device, reason."""
+    """The counterparts of one guest. ``kept`` is a device that is to stay although it cannot be had."""
 
     folder: Path
     stack: ExitStack
     networked: bool  # whether the guest has a network of its own, in which bridges can be made
-    left_out: list[tuple[str, Element, str]] = field(default_factory=list)
+    kept: LeftOut | None = None
+    left_out: list[LeftOut] = field(default_factory=list)
     _count: int = 0
     _bridges: set[str] = field(default_factory=set)
 
@@ -139,6 +149,7 @@ NO_PARALLEL = "the machine has no parallel port"
 NO_VHOST_USER = "nobody serves vhost-user here"
 NO_IVSHMEM = "there is no ivshmem-server"
 NO_CARD = "the machine has no smart card"
+NO_BUS = "the driver does not start a D-Bus for a guest's display"
 
 
 def absent(family: str, device: Element) -> str | None:
@@ -154,30 +165,33 @@ def absent(family: str, device: Element) -> str | None:
             return NO_VHOST_USER
         case Interface(type="vdpa"):
             return NO_VHOST
-        case Graphics() if device.type == "egl-headless" or device.gl_enable:
+        case Graphics(type="egl-headless"):
             return NO_GPU
+        case Graphics(type="dbus"):
+            return NO_BUS
         case Chardev(type="dev") if family == "parallels":
             return NO_PARALLEL
         case Shmem() if device.server is not None:
             return NO_IVSHMEM
         case Smartcard() if device.mode != "passthrough":
             return NO_CARD
-        case Video() if device.accel3d or device.driver_name == "vhostuser":
-            return NO_GPU
+        case Video(driver_name="vhostuser"):
+            return NO_VHOST_USER
     return NO_VHOST if family == "vsock" else None
 
 
 def _leave_out(devices: Devices, here: StandIns) -> None:
     for family in lines_of(Devices):
         found = getattr(devices, family)
-        for device in list(found) if isinstance(found, list) else [found]:
+        for place, device in enumerate(list(found) if isinstance(found, list) else [found]):
             reason = absent(family, device) if isinstance(device, Element) else None
-            if reason is not None:
-                here.left_out.append((family, device, reason))
-                if isinstance(found, list):
-                    found.remove(device)
-                else:
-                    setattr(devices, family, None)
+            if reason is None or here.kept == (family, place, reason):
+                continue
+            here.left_out.append(LeftOut(family, place, reason))
+            if isinstance(found, list):
+                del found[next(number for number, other in enumerate(found) if other is device)]
+            else:
+                setattr(devices, family, None)
 
 
 # --- what is part of every machine ----------------------------------------------------------------------------------
@@ -310,8 +324,11 @@ def _interface(interface: Interface, here: StandIns) -> None:
     """A bridge for whatever the card was on."""
     _rom(interface, here)
     if interface.type not in ("network", "bridge", "ethernet", "direct"):
-        if interface.type == "client" and interface.source is not None:
-            interface.source.port = here.listening_port()
+        if interface.source is not None:
+            if interface.type == "client":
+                interface.source.port = here.listening_port()
+            elif interface.type == "vhostuser":  # QEMU would wait for somebody to call
+                interface.source.mode = "client"
         return
     if not here.networked:
         interface.type, interface.source, interface.backend = "user", None, None
@@ -369,6 +386,9 @@ def _address(host: str | None) -> str | None:
 
 
 def _graphics(graphics: Graphics, here: StandIns) -> None:
+    graphics.gl_enable = graphics.gl_rendernode = None  # there is no render node, and no certificate
+    graphics.tls_port = graphics.default_mode = None
+    graphics.channels = [channel for channel in graphics.channels if channel.mode != "secure"]
     if graphics.socket:
         graphics.socket = here.path("display")
     for listen in graphics.listens:
@@ -377,13 +397,24 @@ def _graphics(graphics: Graphics, here: StandIns) -> None:
             listen.socket = here.path("display")
 
 
+def _video(video: Video, here: StandIns) -> None:
+    del here
+    video.accel3d = None  # there is no render node
+
+
 def _filesystem(filesystem: Filesystem, here: StandIns) -> None:
     if filesystem.source_dir or filesystem.source_socket:
         filesystem.source_dir, filesystem.source_socket = here.directory("shared"), None
     filesystem.binary_path = None
 
 
+def _host_nodes(tuning: NumatuneMemory | NumatuneCell, here: StandIns) -> None:
+    del here
+    tuning.nodeset = _NODE if tuning.nodeset else None
+
+
 def _module(memory: MemoryDevice, here: StandIns) -> None:
+    memory.nodemask = _NODE if memory.nodemask else None
     if memory.source_path:
         memory.source_path = here.path("memory")
 
@@ -407,4 +438,5 @@ def _audio(audio: Audio, here: StandIns) -> None:
 _RULES: dict[type[Element], Callable[[Any, StandIns], None]] = {
     Os: _os, SysinfoEntry: _entry, Disk: _disk, Interface: _interface, Chardev: _host_end, Smartcard: _host_end,
     Redirdev: _host_end, EgdBackend: _host_end, Graphics: _graphics, Filesystem: _filesystem, MemoryDevice: _module,
-    RandomBackend: _random, Shmem: _shmem, Audio: _audio}
+    RandomBackend: _random, Video: _video,
+    NumatuneMemory: _host_nodes, NumatuneCell: _host_nodes, Shmem: _shmem, Audio: _audio}
