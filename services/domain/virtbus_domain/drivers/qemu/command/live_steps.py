@@ -29,7 +29,8 @@ class Step(NamedTuple):
     ``undo`` takes it back when a later step fails. A step with ``until`` is done when QEMU reports that event, and has
     failed when it reports ``unless``: the guest takes part, in its own time. ``asks``: should QEMU refuse the command,
     it has asked the guest for what this event reports. One that is not ``needed`` tidies up: should it fail, the
-    change has still been made.
+    change has still been made. ``undo_if_sure``: taking back what was not done does harm, so it is left when nobody
+    knows.
     """
 
     command: Command
@@ -38,6 +39,7 @@ class Step(NamedTuple):
     unless: Event | None = None
     asks: Event | None = None
     needed: bool = True
+    undo_if_sure: bool = False
 
 
 Change = tuple[Step, ...]

@@ -109,6 +109,9 @@ def _add(part: Part) -> Command:
     properties = present(part.properties)
     assert isinstance(properties, dict)
     if part.kind is Kind.CHARDEV:
+        # Without a word about who listens, an option connects, and the command listens.
+        if properties["type"] == "socket":
+            properties["data"] = {"server": False, **properties["data"]}
         return Command(part.kind.add, {"id": part.name, "backend": properties})
     return Command(part.kind.add, properties)
 
