@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from virtbus_domain.drivers.qemu.command import chardev, display, misc
@@ -15,6 +15,8 @@ from virtbus_domain.drivers.qemu.command.memory import memory_parts
 from virtbus_domain.drivers.qemu.command.parts import Part
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.drivers.qemu.command.sound import sound_parts
+from virtbus_domain.xml.address import PciAddress
+from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.domain import Devices
 
 Build = Callable[[Any, Setup], list[Part]]
@@ -53,8 +55,27 @@ def of_family(devices: Devices, family: str) -> Iterable[Any]:
     """The devices of one family, as a list even where there can be one at most."""
     found = getattr(devices, family)
     if family == "controllers":
-        return sorted(found, key=lambda controller: ORDER.get(controller.type, len(ORDER)))
+        return sorted(_parents_first(found), key=lambda controller: ORDER.get(controller.type, len(ORDER)))
     return found if isinstance(found, list) else () if found is None else (found,)
+
+
+def _parents_first(controllers: Sequence[Controller]) -> list[Controller]:
+    """As they come, but a PCI controller behind the one whose bus it sits on, as QEMU must know that first."""
+    buses = {controller.index: controller for controller in controllers if controller.type == "pci"}
+    seen: set[int] = set()
+    placed: list[Controller] = []
+
+    def put(controller: Controller) -> None:
+        if id(controller) in seen:
+            return
+        seen.add(id(controller))
+        if controller.type == "pci" and isinstance(controller.address, PciAddress):
+            put(buses.get(controller.address.bus or 0, controller))
+        placed.append(controller)
+
+    for controller in controllers:
+        put(controller)
+    return placed
 
 
 def device_parts(setup: Setup) -> Iterator[Part]:
