@@ -86,6 +86,12 @@ class Element:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in content(self).items())})"
 
+    def __copy__(self) -> Element:
+        twin = object.__new__(type(self))
+        for name in PLANS[type(self)].defaults:
+            setattr(twin, name, getattr(self, name))
+        return twin
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Element:
         twin = object.__new__(type(self))
         for name in PLANS[type(self)].defaults:
