@@ -188,7 +188,7 @@ class TestFailing:
         # All that is under it has been made when the device is refused.
         disk(Path("a.img"), "sda", "scsi", options="copy_on_read='on'",
              extra=limits(total_iops_sec=100) + "<blockio logical_block_size='3'/>"),
-        disk(Path("a.img"), "vdb", "virtio", options="iothread='7'"),
+        disk(Path("a.img"), "vdb", "virtio", extra="<blockio logical_block_size='3'/>"),
         "<interface type='user'><model type='e1000e'/><rom file='/missing'/></interface>",
         "<rng model='virtio'><backend model='random'>missing</backend></rng>",
         "<channel type='unix'><source mode='connect' path='missing'/><target type='virtio' name='a'/></channel>",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -68,7 +69,7 @@ def changes(old: Disk, new: Disk, setup: Setup, found: Iterable[Difference], *, 
     """The steps from one document of a disk to another one, whose differences were found to be possible."""
     is_medium = any(difference.is_below(MEDIUM) and difference.name != "source.startup_policy" for difference in found)
     names = for_names(setup)
-    was, will = disk_parts(old, names), disk_parts(new, setup if is_medium else names)
+    was, will = _parts_alone(old, names), _parts_alone(new, setup if is_medium else names)
     steps, was = _limits(was, will)
     if is_medium:
         gone, come = [part for part in was[:-1] if part not in will], [part for part in will[:-1] if part not in was]
@@ -79,6 +80,14 @@ def changes(old: Disk, new: Disk, setup: Setup, found: Iterable[Difference], *, 
     gone, come = own_parts(was[same:-1], old, setup), own_parts(will[same:-1], new, setup)
     base = next((part.name for part in reversed(was[:same]) if part.kind is Kind.BLOCKDEV), None)
     return [*steps, *_change_filters(new, was[-1], will[-1], base, gone, come)]
+
+
+def _parts_alone(disk: Disk, setup: Setup) -> list[Part]:
+    """All parts of a disk, with limits of which a start would make the first disk that has them bring them along."""
+    domain = copy.copy(setup.domain)
+    domain.devices = copy.copy(setup.devices)
+    domain.devices.disks = [disk]
+    return disk_parts(disk, replace(setup, domain=domain))
 
 
 # --- the block graph ------------------------------------------------------------------------------------------------
