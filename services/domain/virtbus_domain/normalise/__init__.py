@@ -41,42 +41,63 @@ from virtbus_domain.normalise.context import Context
 from virtbus_domain.normalise.runtime import drop_runtime, forget_runtime
 from virtbus_domain.xml.domain import Domain
 
-__all__ = ["PASSES", "Context", "drop_runtime", "normalise"]
+__all__ = ["PASSES", "Context", "complete_definition", "drop_runtime", "normalise", "read_definition"]
 
 Pass = Callable[[Domain, Context], None]
 
-PASSES: tuple[Pass, ...] = (
+# What libvirt does while it reads a document, before it looks for an emulator.
+READING: tuple[Pass, ...] = (
     identity.check_identity, implicit.give_devices, forget_runtime, platform.require_os_type,
-    foreign.refuse_incomplete, foreign.drop_foreign, addresses.complete_addresses,
-    # what is read in one way only
-    identity.read_sysinfo, identity.give_uuid, platform.read_os, platform.read_platform, firmware.read_firmware,
-    features.read_features, clock.read_clock, processor.read_cpu, numa.read_numa_cells, numa.read_numatune,
-    resources.read_vcpus, tuning.read_iothreads, tuning.read_cputune, tuning.read_blkiotune, tuning.read_memtune,
-    labels.read_seclabels, interfaces.read_interfaces,
+    labels.read_seclabels, identity.read_sysinfo, identity.give_uuid, platform.read_os, firmware.read_firmware,
+    tuning.read_blkiotune, tuning.read_memtune, resources.read_vcpus, tuning.read_iothreads, tuning.read_cputune,
+    numa.read_numa_cells, processor.read_cpu, numa.read_numatune, features.read_features, platform.read_platform,
+    clock.read_clock, foreign.refuse_incomplete, foreign.drop_foreign, addresses.complete_addresses,
+    usb.complete_usb_controllers, interfaces.read_interfaces,
+)
+# What it fills in, and refuses on the way.
+COMPLETING: tuple[Pass, ...] = (
     # the machine
     platform.complete_os, platform.require_init, firmware.complete_firmware, processor.complete_cpu,
-    clock.complete_timers, platform.complete_lifecycle, platform.drop_qemu_namespace,
-    resources.complete_vcpus, numa.complete_numa_cells, resources.complete_memory,
-    resources.complete_memory_backing,
+    clock.complete_timers, platform.complete_lifecycle, platform.drop_qemu_namespace, resources.complete_vcpus,
+    numa.complete_numa_cells, resources.complete_memory, resources.complete_memory_backing,
     # devices that come with it
-    usb.complete_usb_controllers, controllers.number_controllers, drive.add_host_controllers,
-    controllers.add_machine_controllers, display.add_audio, implicit.add_memballoon,
+    controllers.number_controllers, drive.add_host_controllers, controllers.add_machine_controllers,
+    display.add_audio, implicit.add_memballoon,
     # each device
     disks.sort_disks, disks.complete_disks, interfaces.complete_interfaces, interfaces.name_test_interfaces,
     chardevs.complete_chardevs, display.complete_graphics, display.complete_inputs, implicit.complete_filesystems,
     implicit.complete_hostdevs, implicit.complete_rngs, implicit.complete_tpms, implicit.complete_watchdogs,
     implicit.complete_panics, display.add_video,
     # what devices need of each other
-    platform.complete_boot_order, drive.assign_drives, slots.assign_ccid, controllers.add_device_controllers,
+    controllers.refuse_duplicates, platform.complete_boot_order, drive.assign_drives, slots.assign_ccid,
+    controllers.add_device_controllers,
     # addresses
     virtio_serial.assign_virtio_serial, pci.assign_pci, usb.assign_usb, slots.assign_memory_slots,
-    # what must not be
-    slots.check_memory_places, disks.check_targets, drive.check_drive_places, checks.check_emulator,
-    firmware.check_firmware, firmware.check_flash, features.check_features, clock.check_timers,
-    drive.check_drive_conflicts, processor.check_cpu, numa.check_numa, platform.check_lifecycle,
-    platform.check_platform, platform.check_idmap, resources.check_memory_backing, resources.check_hugepages,
-    tuning.check_pools, tuning.check_tuning, checks.check_devices,
 )
+# What it refuses when all is known: first what an emulator lacks, then each device, then what they are together.
+CHECKING: tuple[Pass, ...] = (
+    checks.check_emulator, tuning.check_tuning, firmware.check_flash, platform.check_lifecycle,
+    features.check_features, clock.check_timers, processor.check_cpu, resources.check_memory_backing,
+    numa.check_numa, slots.check_memory_places, platform.check_platform,
+    checks.check_each_device, drive.check_drive_places,
+    disks.check_targets, drive.check_drive_conflicts, checks.check_devices, resources.check_hugepages,
+    firmware.check_firmware, platform.check_idmap, tuning.check_limits,
+)
+PASSES = READING + COMPLETING + CHECKING
+
+
+def read_definition(domain: Domain, context: Context) -> None:
+    """The first part of ``normalise``, for a driver that finds its emulator by the document. Raises as that."""
+    for read in READING:
+        read(domain, context)
+
+
+def complete_definition(domain: Domain, context: Context) -> None:
+    """The rest of ``normalise``. Raises as that."""
+    for complete in COMPLETING:
+        complete(domain, context)
+    for check in CHECKING:
+        check(domain, context)
 
 
 def normalise(domain: Domain, context: Context) -> None:

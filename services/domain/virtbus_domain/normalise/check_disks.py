@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from virtbus_domain.normalise.context import Context, internal_error, qemu_unsupported, unsupported, xml_error
+from virtbus_domain.normalise.context import internal_error, qemu_unsupported, unsupported, xml_error
 from virtbus_domain.normalise.shared_memory import require_shared_memory
 from virtbus_domain.xml.disk import Disk, DiskDriver, Iotune
 from virtbus_domain.xml.domain import Domain
@@ -115,9 +115,8 @@ def _check_startup_policy(disk: Disk, source: DiskSource) -> None:
 # --- for QEMU -------------------------------------------------------------------------------------------------------
 
 
-def check_qemu_disk(disk: Disk, domain: Domain, context: Context) -> None:
+def check_qemu_disk(disk: Disk, domain: Domain) -> None:
     """Refuse what QEMU, or libvirt's driver of it, does not have. Raises ``LibvirtError``."""
-    del context
     assert domain.os
     _check_identity(disk)
     if disk.target_bus == "ide" and (domain.os.machine or "").startswith("pc-q35"):

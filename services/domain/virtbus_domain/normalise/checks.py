@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from virtbus_domain.normalise.context import Context, unsupported, xml_error
+from virtbus_domain.normalise.check_disks import check_disk, check_qemu_disk
+from virtbus_domain.normalise.context import Context, unsupported
+from virtbus_domain.normalise.interfaces import check_interface, check_qemu_interface
 from virtbus_domain.xml.domain import Domain
 
 
@@ -11,22 +13,28 @@ def check_emulator(domain: Domain, context: Context) -> None:
     context.check(domain)
 
 
+def check_each_device(domain: Domain, context: Context) -> None:
+    """What a device cannot be, one after the other: first as QEMU's driver sees it, then as all do."""
+    assert domain.devices
+    devices, qemu = domain.devices, context.qemu
+    for disk in devices.disks:
+        if qemu:
+            check_qemu_disk(disk, domain)
+        check_disk(disk)
+    for interface in devices.interfaces:
+        if qemu:
+            check_qemu_interface(interface)
+        check_interface(interface)
+
+
 def check_devices(domain: Domain, context: Context) -> None:
-    """Two devices of which there can be one, or that claim the same name."""
+    """Two devices that claim the same name."""
     del context
     assert domain.devices
-    devices = domain.devices
     aliases: set[str] = set()
-    for device in devices.all():
+    for device in domain.devices.all():
         alias: str | None = getattr(device, "alias", None)
         if alias is not None:
             if alias in aliases:
-                raise xml_error(f"non unique alias detected: {alias}")
+                raise unsupported(f"non unique alias detected: {alias}")
             aliases.add(alias)
-    seen: set[tuple[str | None, int | None]] = set()
-    for controller in devices.controllers:
-        key = controller.type, controller.index
-        companion = controller.type == "usb" and (controller.model or "").startswith("ich9")
-        if key in seen and not companion:
-            raise unsupported(f"Multiple '{controller.type}' controllers with index '{controller.index}'")
-        seen.add(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from virtbus_domain.normalise.context import Context
+from virtbus_domain.normalise.context import Context, xml_error
 from virtbus_domain.normalise.usb import shared_index
 from virtbus_domain.xml.address import CcidAddress, DriveAddress
 from virtbus_domain.xml.controller import Controller
@@ -54,6 +54,21 @@ def number_controllers(domain: Domain, context: Context) -> None:
             used = {other.index for other in ordered if other.type == controller.type}
             controller.index = next(number for number in range(len(used) + 1) if number not in used)
     domain.devices.controllers = ordered
+
+
+def refuse_duplicates(domain: Domain, context: Context) -> None:
+    """Refuse two controllers of one kind and number; only the parts of a USB 2 controller share theirs."""
+    assert domain.devices
+    seen: set[tuple[str | None, int | None]] = set()
+    for controller in domain.devices.controllers:
+        key = controller.type, controller.index
+        if controller.type == "usb" and (not context.qemu or controller.master_startport is not None):
+            continue
+        if key in seen:
+            if controller.type == "usb":
+                raise xml_error(f"Duplicate USB controllers with index {controller.index}")
+            raise xml_error(f"Multiple '{controller.type}' controllers with index '{controller.index}'")
+        seen.add(key)
 
 
 def add_machine_controllers(domain: Domain, context: Context) -> None:

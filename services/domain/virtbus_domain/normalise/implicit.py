@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virtbus_domain.normalise.context import Context, unsupported
+from virtbus_domain.normalise.context import Context
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.memballoon import Memballoon
 from virtbus_domain.xml.rng import RandomBackend
@@ -73,13 +73,3 @@ def complete_filesystems(domain: Domain, context: Context) -> None:
         filesystem.type = filesystem.type or "mount"
         if not filesystem.source_socket:  # whoever serves that one decides
             filesystem.accessmode = filesystem.accessmode or "passthrough"
-        if context.qemu and filesystem.driver_type == "virtiofs" and not _shares_memory(domain):
-            raise unsupported("'virtiofs' requires shared memory")
-
-
-def _shares_memory(domain: Domain) -> bool:
-    backing = domain.memory_backing
-    if backing and backing.access_mode == "shared":
-        return True
-    cells = (domain.cpu.numa if domain.cpu else None) or []
-    return bool(cells) and all(cell.mem_access == "shared" for cell in cells)

@@ -8,7 +8,7 @@ import re
 from virtbus_domain.normalise.context import Context, internal_error, qemu_unsupported, unsupported, xml_error
 from virtbus_domain.normalise.virtual_port import read_virtual_port
 from virtbus_domain.xml.domain import Domain
-from virtbus_domain.xml.interface import GENERATED_TARGET, HOSTDEV_DRIVERS, VIRTIO_MODELS, Interface
+from virtbus_domain.xml.interface import GENERATED_TARGET, HOSTDEV_DRIVERS, VIRTIO_MODELS, Interface, InterfaceSource
 from virtbus_domain.xml.network_port import Bandwidth, IpAddress, Route, Vlan
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
@@ -70,17 +70,21 @@ def _read_source(interface: Interface) -> None:
     if kind == "direct":
         source.mode = source.mode or "vepa"
     elif kind == "udp":
-        if source.local_address is None and source.local_port is None:
-            raise xml_error("'<local>' element missing for 'udp' socket interface")
-        for name in ("port", "address"):
-            if getattr(source, f"local_{name}") is None:
-                raise _missing(name, "local")
+        _check_local_end(source)
     elif kind == "vhostuser":
         if source.reconnect_enabled and source.reconnect_timeout is None:
             raise _missing("timeout", "reconnect")
         if interface.model not in VIRTIO_MODELS:
             raise internal_error("Wrong or no <model> 'type' attribute specified with <interface type='vhostuser'/>. "
                                  "vhostuser requires the virtio-net* frontend")
+
+
+def _check_local_end(source: InterfaceSource) -> None:
+    if source.local_address is None and source.local_port is None:
+        raise xml_error("'<local>' element missing for 'udp' socket interface")
+    for name in ("port", "address"):
+        if getattr(source, f"local_{name}") is None:
+            raise _missing(name, "local")
 
 
 def _read_card(interface: Interface, context: Context) -> None:

@@ -15,6 +15,7 @@ from virtbus_domain.normalise.context import (
 )
 from virtbus_domain.xml.bitmap import canonical, numbers
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.memory import Memtune
 from virtbus_domain.xml.tuning import (
     CacheTune,
     Cputune,
@@ -34,6 +35,7 @@ _BLKIO_LIMITS = ("weight", "read_iops_sec", "write_iops_sec", "read_bytes_sec", 
 _SPARSE = {"shares", "period", "quota", "global_period", "global_quota", "emulator_period", "emulator_quota",
            "iothread_period", "iothread_quota", "emulatorpin", "emulatorsched"}
 _LISTS = ("vcpupins", "iothreadpins", "vcpuscheds", "iothreadscheds", "cachetunes", "memorytunes")
+_NO_MEMTUNE = Memtune()
 Sched = TypeVar("Sched", VcpuSched, IoThreadSched, EmulatorSched)
 
 
@@ -211,10 +213,6 @@ def read_blkiotune(domain: Domain, context: Context) -> None:
     if any(device.path is None for device in tune.devices):
         raise unsupported("missing per-device path")
     tune.devices = [device for device in tune.devices if any(getattr(device, name) for name in _BLKIO_LIMITS)]
-    paths = [device.path for device in tune.devices]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise unsupported(f"duplicate blkio device path '{path}'")
     if tune.weight is None and not tune.devices:
         domain.blkiotune = None
 
@@ -223,13 +221,17 @@ def read_memtune(domain: Domain, context: Context) -> None:
     """Limits of which none is said are no limits."""
     del context
     tune = domain.memtune
-    if tune is not None and (tune.hard_limit is tune.soft_limit is tune.min_guarantee is tune.swap_hard_limit is None):
+    if tune is not None and tune == _NO_MEMTUNE:
         domain.memtune = None
 
 
-def check_pools(domain: Domain, context: Context) -> None:
-    """A pool's fewest threads are not more than its most."""
+def check_limits(domain: Domain, context: Context) -> None:
+    """A device has limits once, and a pool's fewest threads are not more than its most."""
     del context
+    paths = [device.path for device in domain.blkiotune.devices] if domain.blkiotune else []
+    for path in paths:
+        if paths.count(path) > 1:
+            raise unsupported(f"duplicate blkio device path '{path}'")
     pools = [(thread.thread_pool_min, thread.thread_pool_max) for thread in domain.iothreadids]
     pools.append((domain.defaultiothread_thread_pool_min, domain.defaultiothread_thread_pool_max))
     for fewest, most in pools:
