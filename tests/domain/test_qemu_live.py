@@ -182,7 +182,7 @@ class TestSameParts:
         by_updates = [tuple(step.command) for family in ("graphics", "memballoon", "interfaces")
                       for step in changed_settings(family, one(plain, family), one(domain, family))]
         started = before_run(domain)
-        assert len(started) == 3
+        assert len(started) == 4
         assert all(command in by_updates for command in started)
 
     def test_shared_limits(self, capabilities: QemuCapabilities) -> None:

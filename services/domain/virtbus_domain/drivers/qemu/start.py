@@ -11,6 +11,9 @@ from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.command import build
+from virtbus_domain.drivers.qemu.command.devices import of_family
+from virtbus_domain.drivers.qemu.command.live_settings import SETTINGS
+from virtbus_domain.drivers.qemu.command.parts import Command
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
 from virtbus_domain.drivers.qemu.monitor import listen
@@ -67,24 +70,17 @@ async def _complete(guest: Guest, model: Domain, *, paused: bool) -> str:
     return live
 
 
-def before_run(domain: Domain) -> list[tuple[str, dict[str, object]]]:
+def before_run(domain: Domain) -> list[Command]:
     """The QMP commands that complete a start, before ``cont``: what the command line cannot say."""
     assert domain.devices is not None
-    commands: list[tuple[str, dict[str, object]]] = []
-    for graphics in domain.devices.graphics:
-        if graphics.type in ("vnc", "spice") and graphics.passwd:
-            commands.append(("set_password", {"protocol": graphics.type, "password": graphics.passwd,
-                                              "connected": graphics.connected or "keep"}))
+    commands = [command for family, setting in SETTINGS.items()
+                # A watchdog's action is an option: it has to hold from the guest's first moment on.
+                if family != "watchdogs" for device in of_family(domain.devices, family) if setting.matters(device)
+                for command in setting.commands(device)]
     balloon = domain.devices.memballoon
-    if balloon is not None and balloon.model != "none":
-        if balloon.stats_period:
-            commands.append(("qom-set", {"path": f"/machine/peripheral/{balloon.alias}",
-                                         "property": "guest-stats-polling-interval", "value": balloon.stats_period}))
-        if domain.memory and domain.current_memory and domain.current_memory < domain.memory:
-            commands.append(("balloon", {"value": domain.current_memory * 1024}))
-    for interface in domain.devices.interfaces:
-        if interface.link_state == "down":
-            commands.append(("set_link", {"name": interface.alias, "up": False}))
+    if balloon is not None and balloon.model != "none" and domain.memory and domain.current_memory and (
+            domain.current_memory < domain.memory):
+        commands.append(Command("balloon", {"value": domain.current_memory * 1024}))
     return commands
 
 

@@ -17,7 +17,8 @@ def disk_parts(disk: Disk, setup: Setup) -> list[Part]:
     name, options = str(disk.alias), disk.driver or DiskDriver()
     if disk.transient is not None:
         raise unsupported(f"the transient disk '{name}'")
-    nodes, node = disk_nodes(disk, setup) if disk.source is not None else ([], None)
+    filled = disk.source is not None and not disk.source.is_empty
+    nodes, node = disk_nodes(disk, setup) if filled else ([], None)
     driver, properties = _driver(disk, options, setup)
     device = part_device(
         driver, name, **properties, drive=node,
@@ -25,7 +26,7 @@ def disk_parts(disk: Disk, setup: Setup) -> list[Part]:
         share_rw=True if disk.shareable else None, logical_block_size=disk.logical_block_size,
         physical_block_size=disk.physical_block_size, cyls=disk.geometry_cyls, heads=disk.geometry_heads,
         secs=disk.geometry_secs,
-        write_cache=CACHE[options.cache][2] if options.cache in CACHE and disk.source is not None else None,
+        write_cache=CACHE[options.cache][2] if options.cache in CACHE and filled else None,
         werror=_policy(options.error_policy),
         rerror=_policy(options.rerror_policy or (None if options.error_policy == "enospace" else options.error_policy)))
     return [*nodes, device]
