@@ -52,7 +52,7 @@ READING: tuple[Pass, ...] = (
     tuning.read_blkiotune, tuning.read_memtune, resources.read_vcpus, tuning.read_iothreads, tuning.read_cputune,
     numa.read_numa_cells, processor.read_cpu, numa.read_numatune, features.read_features, platform.read_platform,
     clock.read_clock, foreign.refuse_incomplete, foreign.drop_foreign, addresses.complete_addresses,
-    usb.complete_usb_controllers, interfaces.read_interfaces,
+    usb.complete_usb_controllers, drive.add_host_controllers, interfaces.read_interfaces,
 )
 # What it fills in, and refuses on the way.
 COMPLETING: tuple[Pass, ...] = (
@@ -61,7 +61,7 @@ COMPLETING: tuple[Pass, ...] = (
     clock.complete_timers, platform.complete_lifecycle, platform.drop_qemu_namespace, resources.complete_vcpus,
     numa.complete_numa_cells, resources.complete_memory, resources.complete_memory_backing,
     # devices that come with it
-    controllers.number_controllers, drive.add_host_controllers, controllers.add_machine_controllers,
+    controllers.number_controllers, controllers.add_machine_controllers,
     display.add_audio, implicit.add_memballoon,
     # each device
     disks.sort_disks, disks.complete_disks, interfaces.complete_interfaces, interfaces.name_test_interfaces,

@@ -35,7 +35,7 @@ def need_controller(controllers: list[Controller], kind: str, index: int, model:
     for other in controllers:
         if other.type == kind and other.index == index:
             return
-    insert_controller(controllers, Controller(type=kind, index=index, model=model))
+    controllers.append(Controller(type=kind, index=index, model=model))
 
 
 def number_controllers(domain: Domain, context: Context) -> None:
@@ -85,7 +85,7 @@ def add_machine_controllers(domain: Domain, context: Context) -> None:
         elif controller.type == "scsi" and controller.model is None:
             controller.model = "lsilogic"
     if not machine.startswith("isapc") and not any(other.type == "usb" for other in controllers):
-        insert_controller(controllers, Controller(type="usb", index=0, model="qemu-xhci" if q35 else "piix3-uhci"))
+        controllers.append(Controller(type="usb", index=0, model="qemu-xhci" if q35 else "piix3-uhci"))
     if q35:
         need_controller(controllers, "sata", 0)
         need_controller(controllers, "pci", 0, "pcie-root")
