@@ -115,8 +115,9 @@ def get_xml_desc(ctx: Ctx, params: api.DomainFlags) -> Document:
     live = domain.live is not None and not (flags & c.VIR_DOMAIN_XML_INACTIVE and domain.inactive is not None)
     text = domain.live if live else domain.inactive
     assert text is not None  # a domain has one or the other
-    inactive_form = bool(flags & (c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_MIGRATABLE))
-    return Document(xml=ctx.driver.describe(text, live=live and not inactive_form, secure=secure,
+    migratable = bool(flags & c.VIR_DOMAIN_XML_MIGRATABLE)
+    live = live and not migratable and not flags & c.VIR_DOMAIN_XML_INACTIVE
+    return Document(xml=ctx.driver.describe(text, live=live, secure=secure, migratable=migratable,
                                             domain_id=domain.id))
 
 

@@ -100,11 +100,16 @@ class DomainDriver(Driver):
     async def read(self, xml: str) -> Domain:
         """A document, checked and completed for this hypervisor."""
 
-    def describe(self, xml: str, *, live: bool, secure: bool, domain_id: int) -> str:
+    def describe(self, xml: str, *, live: bool, secure: bool, migratable: bool, domain_id: int) -> str:
         """A stored document as XMLDesc gives it."""
         model = parse_domain(xml)
         model.id = domain_id if live else None
-        return format_domain(model, live=live, secure=secure)
+        if migratable:
+            self.drop_implicit(model)
+        return format_domain(model, live=live, secure=secure, migratable=migratable)
+
+    def drop_implicit(self, model: Domain) -> None:
+        """Take from a document for another host what that host adds by itself."""
 
     def lookup_detail(self, detail: str) -> str | None:
         """The detail of "Domain not found" when a look-up fails."""

@@ -110,10 +110,10 @@ def complete_inputs(domain: Domain, context: Context) -> None:
 def add_audio(domain: Domain, context: Context) -> None:
     """One back end for sound: spice where there is spice, else silence."""
     if context.qemu and domain.devices and not domain.devices.audios:
-        domain.devices.audios = [Audio(id=1, type=_audio_type(domain.devices))]
+        domain.devices.audios = [default_audio(domain.devices)]
 
 
-def _audio_type(devices: Devices) -> str:
-    """libvirt looks at the first server only."""
+def default_audio(devices: Devices) -> Audio:
+    """The back end of a guest for which none is named. libvirt looks at the first server only."""
     first = devices.graphics[0].type if devices.graphics else None
-    return first if first in ("spice", "sdl") else "none"
+    return Audio(id=1, type=first if first in ("spice", "sdl") else "none")

@@ -28,6 +28,10 @@ def parse_domain(text: str) -> Domain:
     return _DOMAIN.parse(text)
 
 
-def format_domain(domain: Domain, *, live: bool, secure: bool = False) -> str:
-    """The document of a domain: ``live`` with id, aliases and host names; ``secure`` with passwords."""
-    return _DOMAIN.format(domain, (Output.LIVE if live else Output.INACTIVE) | (Output.SECURE if secure else 0))
+def format_domain(domain: Domain, *, live: bool, secure: bool = False, migratable: bool = False) -> str:
+    """The document of a domain: ``live`` with id, aliases and host names; ``secure`` with passwords; ``migratable`` for
+    another host.
+    """
+    output = Output.LIVE if live else Output.INACTIVE
+    output |= Output.SECURE if secure else 0
+    return _DOMAIN.format(domain, output | (Output.MIGRATABLE if migratable else 0))

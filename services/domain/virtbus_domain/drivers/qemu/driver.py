@@ -32,6 +32,7 @@ from virtbus_domain.drivers.qemu.running import (
 from virtbus_domain.drivers.qemu.start import start_guest
 from virtbus_domain.drivers.qemu.statistics import measure
 from virtbus_domain.moves import Move
+from virtbus_domain.normalise import migratable
 from virtbus_domain.object import DomainObject
 from virtbus_domain.statistics import DomainStatistics, Shape
 from virtbus_domain.xml import format_domain, parse_domain
@@ -126,6 +127,10 @@ class QemuDriver(RunningGuests):
         model = parse_domain(xml)
         complete(model, await self._cache.get(find_emulator(model)), self.host.state_dir / "nvram")
         return model
+
+    def drop_implicit(self, model: Domain) -> None:
+        """As libvirt, which has added devices over the years that old releases refuse."""
+        migratable.drop_implicit(model)
 
     # -- the rows ---------------------------------------------------------------------------------------------------
 
