@@ -1,4 +1,4 @@
-"""The document for another host: libvirt's own, which leaves out what old releases cannot read and new ones add again."""
+"""The document for another host is libvirt's: without what old releases cannot read and new ones add by themselves."""
 
 from __future__ import annotations
 
