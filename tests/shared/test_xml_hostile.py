@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import resource
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,8 +13,9 @@ from hypothesis import strategies as st
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
-from virtbus_shared.service.xml import MAX_CHARACTERS, Document, element, parse_root, subs, text
+from virtbus_shared.service.xml import MAX_CHARACTERS, Document, block, element, parse_root, subs, text
 from virtbus_shared.service.xml_lines import MAX_DEPTH, Element, Partial
+from virtbus_shared.service.xml_metadata import Metadata, read_metadata, write_metadata
 
 
 @element
@@ -36,6 +40,14 @@ class Shrub(Partial):
     name: str | None = text("name")
 
 
+@element
+class Note(Element):
+    """A model with content of its clients."""
+
+    metadata: Metadata | None = block("metadata", read_metadata, write_metadata)
+
+
+NOTE = Document(Note, "note", "note_definition", c.VIR_FROM_NETWORK)
 SHRUB = Document(Shrub, "tree", "tree_definition", c.VIR_FROM_NETWORK)
 TREE = Document(Tree, "tree", "tree_definition", c.VIR_FROM_NETWORK)
 
@@ -99,9 +111,92 @@ def test_many_attributes_and_elements_are_linear() -> None:
 
 
 def test_repeated_identifiers_are_data() -> None:
-    """xml:id and id twice mean nothing to us: no attribute is taken for an identity."""
-    tree = TREE.parse("<tree><leaf id='1'><name>a</name></leaf><leaf id='1' xml:id='z'><name>b</name></leaf></tree>")
+    """xml:id and id twice mean nothing to us, as to libvirt: no attribute is taken for an identity."""
+    leaf = "<leaf id='1' xml:id='z'><name>{}</name></leaf>"
+    tree = TREE.parse(f"<tree>{leaf.format('a')}{leaf.format('b')}</tree>")
     assert [leaf.name for leaf in tree.leaves] == ["a", "b"]
+
+
+def full(unit: str, around: str = "<tree>{}</tree>") -> str:
+    """As many units as a document at the size limit holds; "#" in a unit stands for its number."""
+    count = (MAX_CHARACTERS - len(around)) // (len(unit) + 6)
+    return around.format("".join([unit.replace("#", str(number)) for number in range(count)]))
+
+
+BIG = {
+    "elements of a model": full("<leaf/>"),
+    "elements of no model": full("<a/>"),
+    "elements of as many names": full("<a#/>"),
+    "identifiers": full("<leaf xml:id='i#'/>"),
+    "repeated identifiers": full("<leaf xml:id='i'/>"),
+    "comments in a text": full("x<!---->", "<tree><name>{}</name></tree>"),
+    "elements in a text": full("x<a/>", "<tree><name>{}</name></tree>"),
+    "references to characters": full("&lt;", "<tree><name>{}</name></tree>"),
+    "a text": full("x", "<tree><name>{}</name></tree>"),
+    "an attribute": full("x", "<tree a='{}'/>"),
+    "lines": full("\n", "<tree><name>{}</name></tree>"),
+    "words of a document type": full("x", "<tree><!-- <!DOCTYPE tree [<!ENTITY a 'b'>]> --><name>{}</name></tree>"),
+}
+
+
+@pytest.mark.parametrize("what", BIG)
+def test_big_documents_are_answered_in_seconds(what: str) -> None:
+    """Four megabytes of whatever are read and written in time that grows with them, not with their square."""
+    began = time.process_time()
+    TREE.format(TREE.parse(BIG[what]))
+    assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize("what", ["elements of no model", "elements of as many names"])
+def test_big_rests_are_kept_in_seconds(what: str) -> None:
+    """The same where a model keeps all of it."""
+    began = time.process_time()
+    shrub = SHRUB.parse(BIG[what])
+    assert SHRUB.format(shrub).count("\n") == BIG[what].count("<a") + 2
+    assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize(("markup", "says"), [
+    (full(" a#=''", "<tree{}/>"), "more than 1000 attributes"),
+    (full(" a#=''", "<tree><name{}/></tree>"), "more than 1000 attributes"),
+    (full(" xmlns:a#='u'", "<tree{}/>"), "more than 1000 declarations"),
+    (full("<a xmlns='u#'/>"), "more than 1000 declarations"),
+    (full("<leaf>"), "Excessive depth"),
+    (full("<leaf/>", "<tree>{}</leaf>"), "tag mismatch"),
+])
+def test_what_libxml2_would_take_too_long_for_is_refused(markup: str, says: str) -> None:
+    """Numbers that cost their square, and faults at the end of a long document, are errors at once."""
+    began = time.process_time()
+    with pytest.raises(LibvirtError, match=says):
+        SHRUB.parse(markup)
+    assert time.process_time() - began < 10
+
+
+def test_names_of_large_documents_do_not_stay() -> None:
+    """The process does not grow with the names that strangers give their elements."""
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    def parse(number: int) -> None:
+        TREE.parse("<tree>" + "".join([f"<a{number}-{n}-{'x' * 40}/>" for n in range(20_000)]) + "</tree>")
+
+    for number in range(4):
+        parse(number)
+    before = resident()
+    for number in range(4, 24):  # their names are 20 MB
+        parse(number)
+    assert resident() - before < 8 * 1024 * 1024
+
+
+def test_large_metadata_survives_its_document() -> None:
+    """What was parsed aside is moved, written and read again after its document is gone."""
+    parts = "".join(f"<p:part number='{number}'>x</p:part>" for number in range(3000))
+    markup = f"<note><metadata><p:all xmlns:p='urn:p'>{parts}</p:all></metadata></note>"
+    note = NOTE.parse(markup)
+    gc.collect()
+    assert note.metadata is not None
+    assert str(note.metadata.get("urn:p")).count("<p:part ") == 3000
+    assert NOTE.parse(NOTE.format(note)) == note
 
 
 def test_declared_encoding_does_not_matter() -> None:

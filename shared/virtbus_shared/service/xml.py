@@ -20,8 +20,8 @@ from strangers: ``parse_root`` says what is refused early.
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar, cast, dataclass_transform, overload
 
 from lxml import etree
@@ -180,15 +180,21 @@ def element(cls: type[M] | None = None, /, *, open_tag: bool = False, namespaces
     return make if cls is None else make(cls)
 
 
-def _parser() -> etree.XMLParser:
+def _parser(is_wary: bool) -> etree.XMLParser:
+    # Identifiers are of no interest (two alike are no fault to libvirt), but without an eye on them lxml would load
+    # document types from files.
     return etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False,
-                           remove_blank_text=True, huge_tree=False)
+                           remove_blank_text=True, huge_tree=False, collect_ids=is_wary)
 
 
-_PARSER = _parser()
+_PARSERS = {is_wary: _parser(is_wary) for is_wary in (False, True)}
 # lxml keeps every name that it met in a thread as long as the thread lives: what large documents call their elements
 # shall not stay. Common ones are too small to bring much, and a thread for each would cost more than they do.
 _LARGE = 32 * 1024
+# What libxml2 finds by going through a list, for each entry of the list again, is refused in such numbers: attributes
+# of one element, declarations of namespaces. Real documents have a dozen.
+_MANY = 1000
+_MANY_ATTRIBUTES = etree.XPath(f"boolean(//*[count(@*) > {_MANY}])")
 
 
 def parse_root(text: str, label: str, domain: int) -> etree._Element:
@@ -197,36 +203,31 @@ def parse_root(text: str, label: str, domain: int) -> etree._Element:
     Entities, document types, the network, and more than libvirt itself takes of size or depth are refused before
     anything is built. Raises ``LibvirtError``: XML detail with line and excerpt as libvirt gives it.
     """
+    def refused(detail: str) -> LibvirtError:
+        return LibvirtError(c.VIR_ERR_XML_DETAIL, f"({label}):{detail}", domain=domain)
+
     if len(text) > MAX_CHARACTERS:
-        detail = f"({label}): document of {len(text)} characters is larger than the {MAX_CHARACTERS} permitted"
-        raise LibvirtError(c.VIR_ERR_XML_DETAIL, detail, domain=domain)
+        raise refused(f" document of {len(text)} characters is larger than the {MAX_CHARACTERS} permitted")
     data = text.encode("utf-8", "surrogatepass")
+    is_large = len(data) >= _LARGE
+    if is_large and data.count(b"xmlns") > _MANY:
+        raise refused(f"1: more than {_MANY} declarations of namespaces")
+    is_wary = "<!DOCTYPE" in text
     try:
-        root = etree.fromstring(data, _PARSER) if len(data) < _LARGE else _parsed_aside(data)
+        root = _parsed_aside(data, is_wary) if is_large else etree.fromstring(data, _PARSERS[is_wary])
     except etree.XMLSyntaxError as wrong:
         raise LibvirtError(c.VIR_ERR_XML_DETAIL, _syntax_detail(text, label, wrong), domain=domain) from None
-    if "<!DOCTYPE" in text and root.getroottree().docinfo.internalDTD is not None:
-        raise LibvirtError(c.VIR_ERR_XML_DETAIL, f"({label}):1: document type declarations are not accepted",
-                           domain=domain)
+    if is_wary and root.getroottree().docinfo.internalDTD is not None:  # not only words of a comment
+        raise refused("1: document type declarations are not accepted")
+    if is_large and _MANY_ATTRIBUTES(root):
+        raise refused(f"1: an element with more than {_MANY} attributes")
     return root
 
 
-def _parsed_aside(data: bytes) -> etree._Element:
+def _parsed_aside(data: bytes, is_wary: bool) -> etree._Element:
     """The root element, parsed in a thread of its own."""
-    outcome: list[etree._Element | etree.XMLSyntaxError] = []
-
-    def parse() -> None:
-        try:
-            outcome.append(etree.fromstring(data, _parser()))
-        except etree.XMLSyntaxError as wrong:
-            outcome.append(wrong)
-
-    thread = threading.Thread(target=parse, name="xml")
-    thread.start()
-    thread.join()
-    if isinstance(outcome[0], etree.XMLSyntaxError):
-        raise outcome[0]
-    return outcome[0]
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        return aside.submit(lambda: etree.fromstring(data, _parser(is_wary))).result()
 
 
 def _syntax_detail(text: str, label: str, wrong: etree.XMLSyntaxError) -> str:
