@@ -131,6 +131,8 @@ def documents(draw: st.DrawFn) -> str:
 _STRINGS = st.one_of(st.sampled_from(HOSTILE), st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=12))
 
+_SERIALS = st.text("AZaz09_-. +:@/()[]", min_size=1, max_size=20)  # what libvirt takes for one
+
 
 @st.composite
 def guests(draw: st.DrawFn) -> str:
@@ -148,7 +150,7 @@ def guests(draw: st.DrawFn) -> str:
         image = draw(st.sampled_from(("raw", "qcow2")))
         devices.append(
             f"<disk type='file'><driver name='qemu' type='{image}'/><source file={path()}/>"
-            f"<target dev='{prefix}{next(letters)}' bus='{bus}'/><serial>{_escaped(draw(_STRINGS)[:20])}</serial>"
+            f"<target dev='{prefix}{next(letters)}' bus='{bus}'/><serial>{draw(_SERIALS)}</serial>"
             "</disk>")
     models = st.sampled_from(("virtio", "e1000e", "rtl8139", "e1000"))
     devices += [f"<interface type='user'><model type='{draw(models)}'/></interface>"
@@ -164,13 +166,13 @@ def guests(draw: st.DrawFn) -> str:
              "<controller type='usb' model='ich9-ehci1'/>", "<panic model='isa'/>",
              "<graphics type='vnc'><listen type='socket'/></graphics>",
              "<video><model type='virtio'/></video>", "<controller type='virtio-serial'/>")
-    devices += draw(st.lists(st.sampled_from(extra), max_size=6))
+    devices += draw(st.lists(st.sampled_from(extra), max_size=6, unique=True))
     machine = draw(st.sampled_from(("q35", "pc")))
     name = draw(_STRINGS).replace("/", "_").replace("\n", " ") or "x"
     features = draw(st.sampled_from(("<features><acpi/><apic/></features>", "<features><pae/></features>", "")))
     return (f"<domain type='qemu'><name>{_escaped(name)}</name><memory>{draw(st.integers(1, 2**22))}</memory>"
             f"<vcpu>{draw(st.integers(1, 8))}</vcpu><os><type arch='x86_64' machine='{machine}'>hvm</type>"
-            f"<cmdline>{_escaped(draw(_STRINGS))}</cmdline></os>{features}"
+            f"<kernel>/srv/kernel</kernel><cmdline>{_escaped(draw(_STRINGS))}</cmdline></os>{features}"
             f"<devices>{''.join(devices)}</devices></domain>")
 
 

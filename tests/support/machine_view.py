@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.real_qemu import RealGuest
+from tests.support.stand_ins import is_encrypted
 from virtbus_domain.xml.address import (
     CcidAddress,
     DimmAddress,
@@ -329,8 +330,7 @@ def _chain(view: View, disk: Disk, nodes: Mapping[str, Mapping[str, Any]], inser
         what = f"layer {number} of {disk.alias}"
         node = nodes.get(f"libvirt-{current.source.index}-format", {})
         storage = nodes.get(f"libvirt-{current.source.index}-storage", {})
-        encrypted = current.source.encryption is not None
-        wanted = "luks" if encrypted and image_format == "raw" else _FORMATS.get(image_format, image_format)
+        wanted = "luks" if is_encrypted(current) and image_format == "raw" else _FORMATS.get(image_format, image_format)
         view.expect(f"format of {what}", wanted, node.get("drv"))
         view.expect(f"read only {what}", number > 0 or disk.readonly, node.get("ro"))
         if current.source.file:

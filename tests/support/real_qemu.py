@@ -107,12 +107,14 @@ def read(document: str, folder: Path) -> Domain:
 
 
 @asynccontextmanager
-async def started(document: str, kept: LeftOut | None = None) -> AsyncIterator[RealGuest]:
+async def started(document: str, kept: LeftOut | None = None, *, disks_as_they_are: bool = False
+                  ) -> AsyncIterator[RealGuest]:
     """A guest of this document, paused. ``LibvirtError`` when we or QEMU refuse.
 
-    ``kept`` is a device that another start has left out and that QEMU is to be asked for all the same.
+    ``kept`` is a device that another start has left out and that QEMU is to be asked for all the same. Disks get
+    images of their own unless the document's are really there.
     """
-    async with _setup(document, kept) as (setup, here, refused):
+    async with _setup(document, kept, disks_as_they_are) as (setup, here, refused):
         paths = GuestPaths(setup.run_dir.parents[1], 1, str(setup.domain.uuid))
         listener = listen(paths.monitor)
         line = build(setup, monitor=f"fd={listener.fileno()}")
@@ -129,19 +131,21 @@ async def started(document: str, kept: LeftOut | None = None) -> AsyncIterator[R
 
 
 @asynccontextmanager
-async def _setup(document: str, kept: LeftOut | None) -> AsyncIterator[tuple[Setup, StandIns, Refused]]:
+async def _setup(document: str, kept: LeftOut | None, disks_as_they_are: bool
+                 ) -> AsyncIterator[tuple[Setup, StandIns, Refused]]:
     folder = Path(tempfile.mkdtemp(prefix="vb-"))  # short: paths of sockets have little room
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         (folder / "in").mkdir()
         model = read(document, folder)
-        here = StandIns(folder / "in", stack, networked=os.geteuid() == 0, kept=kept)
+        here = StandIns(folder / "in", stack, networked=os.geteuid() == 0, kept=kept,
+                        disks_as_they_are=disks_as_they_are)
         put_stand_ins(model, here)
         paths = GuestPaths(folder, 1, str(model.uuid))
         paths.create()
         async with AsyncExitStack() as undo:
             setup = await prepare(model, capabilities(find_emulator(model)), paths, folder, undo, kvm_problem=None)
-            setup = replace(setup, secrets=_Secrets(folder))
+            setup = replace(setup, secrets=AnySecret(paths.directory, PASSPHRASE))
             yield setup, here, _leave_out_refused(setup)
 
 
@@ -158,27 +162,27 @@ def _leave_out_refused(setup: Setup) -> Refused:
                 refused.append((family, error))
                 group = getattr(setup.devices, family)
                 if isinstance(group, list):
-                    group.remove(device)
+                    del group[next(number for number, other in enumerate(group) if other is device)]
                 else:
                     setattr(setup.devices, family, None)
     return refused
 
 
-class _Secrets(Mapping[str, Path]):
-    """Every secret that is asked for, in a file."""
+class AnySecret(Mapping[str, Path]):
+    """A file for every secret that is asked for; with a content, which all have, it is there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, content: str | None = None) -> None:
         self._folder = folder
-        self._known: dict[str, Path] = {}
+        self._content = content
 
     def __getitem__(self, name: str) -> Path:
-        if name not in self._known:
-            self._known[name] = self._folder / f"secret-{len(self._known)}"
-            self._known[name].write_text(PASSPHRASE)
-        return self._known[name]
+        path = self._folder / name
+        if self._content is not None:
+            path.write_text(self._content)
+        return path
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
+        return iter(())
 
     def __len__(self) -> int:
-        return len(self._known)
+        return 0

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from tests.support.components import require_program
 from virtbus_domain.xml.boot import Os
 from virtbus_domain.xml.chardev import Chardev, ChardevSource
-from virtbus_domain.xml.disk import Disk
+from virtbus_domain.xml.disk import BackingStore, Disk
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.filesystem import Filesystem
 from virtbus_domain.xml.graphics import Graphics
@@ -67,6 +67,7 @@ class StandIns:
     stack: ExitStack
     networked: bool  # whether the guest has a network of its own, in which bridges can be made
     kept: LeftOut | None = None
+    disks_as_they_are: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
     _count: int = 0
     _bridges: set[str] = field(default_factory=set)
@@ -268,6 +269,8 @@ def _entry(entry: SysinfoEntry, here: StandIns) -> None:
 
 
 def _disk(disk: Disk, here: StandIns) -> None:
+    if here.disks_as_they_are:
+        return
     driver_format = disk.driver.type if disk.driver else None
     layer: Any = disk
     image_format = driver_format or "raw"
@@ -277,18 +280,24 @@ def _disk(disk: Disk, here: StandIns) -> None:
             layer.source.dir = here.directory("fat")
         else:
             layer.type = "file"
-            _image(layer.source, image_format, size, here)
+            _image(layer.source, image_format, size, here, encrypted=is_encrypted(layer))
         layer = layer.backing_store
         image_format = (layer.format if layer is not None else None) or "raw"
+    disk.auth = None
 
 
-def _image(source: DiskSource, image_format: str, size: int, here: StandIns) -> None:
+def is_encrypted(layer: Disk | BackingStore) -> bool:
+    """Whether a layer's image is; of the topmost one the disk may say so itself."""
+    inside = layer.source.encryption if layer.source is not None else None
+    return inside is not None or (isinstance(layer, Disk) and layer.encryption is not None)
+
+
+def _image(source: DiskSource, image_format: str, size: int, here: StandIns, *, encrypted: bool) -> None:
     """A file of the same format in place of wherever the bytes came from."""
     source.file = here.path(image_format)
     source.dev = source.dir = source.protocol = source.name = source.auth = source.pool = source.volume = None
     source.hosts, source.cookies = [], []
     size = max([size, *((part.offset or 0) + (part.size or 0) for part in source.slices)])
-    encrypted = source.encryption is not None
     if image_format in ("raw", "iso", "fat", "dir") and not encrypted:
         with Path(source.file).open("wb") as file:
             file.truncate(size)
@@ -328,7 +337,7 @@ def _interface(interface: Interface, here: StandIns) -> None:
             if interface.type == "client":
                 interface.source.port = here.listening_port()
             elif interface.type == "vhostuser":  # QEMU would wait for somebody to call
-                interface.source.mode = "client"
+                interface.source.mode, interface.source.reconnect_enabled = "client", None
         return
     if not here.networked:
         interface.type, interface.source, interface.backend = "user", None, None
