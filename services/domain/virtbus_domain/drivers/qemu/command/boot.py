@@ -43,7 +43,7 @@ def append_firmware(arguments: Arguments, setup: Setup) -> None:
     if not setup.has_flash:
         arguments.plain("-bios", loader.path)
         return
-    images = [(loader.path, loader.format or "raw", True)]
+    images = [(loader.path, loader.format or "raw", loader.readonly is True)]
     if setup.has_nvram and os.nvram is not None and os.nvram.path:
         images.append((os.nvram.path, os.nvram.format or "raw", False))
     for number, (path, image_format, read_only) in enumerate(images):

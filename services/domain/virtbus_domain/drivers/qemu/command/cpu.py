@@ -69,6 +69,8 @@ def cpu_argument(domain: Domain, capabilities: QemuCapabilities) -> str | None:
     words = [_model(domain, cpu, capabilities), *_features(cpu), *_timers(domain.clock)]
     if domain.features:
         words += _platform(domain.features)
+    if domain.devices and any(panic.model == "hyperv" for panic in domain.devices.panics):
+        words.append("hv-crash")  # how a Windows guest tells that it has crashed
     words += _caches(cpu)
     words += _address_width(cpu)
     if not words[0]:

@@ -87,7 +87,7 @@ def _spice(arguments: Arguments, graphics: Graphics, setup: Setup) -> None:
         ("playback-compression", graphics.playback_compression), ("streaming-video", graphics.streaming_mode),
         ("disable-copy-paste", True if graphics.clipboard_copypaste is False else None),
         ("disable-agent-file-xfer", True if graphics.filetransfer_enable is False else None),
-        ("gl", graphics.gl_enable), ("rendernode", graphics.gl_rendernode), ("seamless-migration", True)]
+        ("gl", True if graphics.gl_enable else None), ("rendernode", graphics.gl_rendernode), ("seamless-migration", True)]
     arguments.pairs("-spice", values)
     if graphics.keymap:
         arguments.plain("-k", graphics.keymap)

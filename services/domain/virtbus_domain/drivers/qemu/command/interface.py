@@ -11,9 +11,6 @@ from virtbus_domain.xml.interface import Interface, InterfaceDriver
 # Types whose host end is a tap or macvtap device that is made before QEMU starts.
 TAP_TYPES = ("network", "bridge", "ethernet", "direct")
 _VIRTIO = ("virtio", "virtio-transitional", "virtio-non-transitional")
-_CARDS = {name: name for name in (
-    "e1000", "e1000-82544gc", "e1000-82545em", "e1000e", "i82551", "i82557b", "i82559er", "ne2k_pci", "ne2k_isa",
-    "pcnet", "rtl8139", "tulip", "vmxnet3", "usb-net")}
 
 
 def interface_parts(interface: Interface, setup: Setup) -> list[Part]:
@@ -79,10 +76,7 @@ def _card(interface: Interface, back_end: str, setup: Setup) -> Part:
     if model in _VIRTIO:
         options = _virtio_card(interface.driver, interface)
         return part_device(transitional("virtio-net-pci", model), name, **options, **properties)
-    driver = _CARDS.get(model)
-    if driver is None:
-        raise unsupported(f"network card '{model}' of '{name}'")
-    return part_device(driver, name, **properties)
+    return part_device(model, name, **properties)  # any other card is named as QEMU names it
 
 
 def _virtio_card(driver: InterfaceDriver | None, interface: Interface) -> dict[str, Json]:

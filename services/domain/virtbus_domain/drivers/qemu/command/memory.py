@@ -92,6 +92,9 @@ def _back_end(setup: Setup, name: str, size: int, *, cell: NumaCell | None = Non
               device: MemoryDevice | None = None, main: bool = False, reserve: bool | None = None) -> Part:
     """The object behind ``size`` KiB of memory: plain, a memory file, or a file, as the document says."""
     backing = setup.domain.memory_backing
+    if device is not None:  # what is said of a cell holds for what is plugged into it
+        cells = (setup.domain.cpu.numa if setup.domain.cpu else None) or []
+        cell = next((found for found in cells if found.id == device.node), None)
     access = (device.access if device else None) or (cell.mem_access if cell else None) or (
         backing.access_mode if backing else None)
     discards = device.discard if device and device.discard is not None else cell.discard if (

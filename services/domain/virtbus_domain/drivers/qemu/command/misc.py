@@ -171,11 +171,14 @@ def redirdev_parts(redirdev: Redirdev, setup: Setup) -> list[Part]:
 
 def _filter_rule(rule: RedirFilterRule) -> str:
     """One rule in usbredir's own form: class, vendor, product, version, allow; -1 for any."""
-    numbers = [-1 if part is None else part for part in (rule.class_, rule.vendor, rule.product)]
     major, _, minor = (rule.version or "-1").partition(".")
     version = "-1" if major == "-1" else f"0x{int(major):02X}{minor or '0':0>2}"
-    words = [str(number) if number < 0 else f"0x{number:04X}" for number in numbers]
-    return ":".join([*words, version, "1" if rule.allow else "0"])
+    return ":".join([_rule_number(rule.class_, 2), _rule_number(rule.vendor, 4), _rule_number(rule.product, 4), version,
+                     "1" if rule.allow else "0"])
+
+
+def _rule_number(value: int | None, width: int) -> str:
+    return "-1" if value is None or value < 0 else f"0x{value:0{width}X}"
 
 
 def smartcard_parts(card: Smartcard, setup: Setup) -> list[Part]:
