@@ -341,7 +341,8 @@ def _chain(view: View, disk: Disk, nodes: Mapping[str, Mapping[str, Any]], inser
         current, number = current.backing_store, number + 1
         image_format = (current.format if current is not None else None) or "raw"
     if disk.backing_store is not None:
-        view.expect(f"layers below {disk.alias}", number - 1, _depth(inserted["image"]))
+        filters = (disk.iotune is not None) + bool(driver and driver.copy_on_read)  # QEMU counts them
+        view.expect(f"layers below {disk.alias}", number - 1 + filters, _depth(inserted["image"]))
 
 
 def _depth(image: Mapping[str, Any]) -> int:

@@ -42,7 +42,7 @@ T = TypeVar("T")
 Refused = list[tuple[str, LibvirtError]]  # devices that the builder refuses, by family
 
 _CLONE_NEWNET = 0x40000000
-_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+Z |^qemu-system-\w+: (?=warning)")
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+Z (qemu-system-\w+: )?")
 
 
 @dataclass(frozen=True)
