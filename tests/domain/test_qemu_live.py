@@ -85,7 +85,8 @@ DEVICES = """
 
 
 # What a domain has beside them: parts of the machine, and the console that is a serial port's other name.
-NOT_PLUGGED = {("controllers", kind) for kind in ("pci", "usb", "sata", "virtio-serial")} | {("consoles", "pty")}
+NOT_PLUGGED = {("controllers", kind) for kind in ("pci", "usb", "sata", "virtio-serial")} | {
+    ("consoles", "pty"), ("consoles", "tcp")}
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +367,7 @@ class TestRefused:
 
 
 CHANGING = """
-<controller type='pci' model='pcie-root'/><controller type='usb' model='qemu-xhci'/>
+<controller type='usb' model='qemu-xhci'/>
 <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='/img/a'/>
  <target dev='vda' bus='virtio'/><serial>S1</serial></disk>
 <disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='/img/cd1'/><target dev='sda' bus='sata'/>

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from virtbus_domain.normalise import (
     addresses,
     chardevs,
+    check_machine,
     checks,
     clock,
     controllers,
@@ -52,7 +53,9 @@ READING: tuple[Pass, ...] = (
     tuning.read_blkiotune, tuning.read_memtune, resources.read_vcpus, tuning.read_iothreads, tuning.read_cputune,
     numa.read_numa_cells, processor.read_cpu, numa.read_numatune, features.read_features, platform.read_platform,
     clock.read_clock, foreign.refuse_incomplete, foreign.drop_foreign, addresses.complete_addresses,
-    usb.complete_usb_controllers, drive.add_host_controllers, interfaces.read_interfaces,
+    controllers.read_controllers, usb.complete_usb_controllers, drive.add_host_controllers,
+    interfaces.read_interfaces, chardevs.read_chardevs, chardevs.forget_own_sockets, display.read_graphics,
+    display.read_videos, implicit.read_others, implicit.refuse_without_usb,
 )
 # What it fills in, and refuses on the way.
 COMPLETING: tuple[Pass, ...] = (
@@ -65,21 +68,22 @@ COMPLETING: tuple[Pass, ...] = (
     display.add_audio, implicit.add_memballoon,
     # each device
     disks.sort_disks, disks.complete_disks, interfaces.complete_interfaces, interfaces.name_test_interfaces,
-    chardevs.complete_chardevs, display.complete_graphics, display.complete_inputs, implicit.complete_filesystems,
-    implicit.complete_hostdevs, implicit.complete_rngs, implicit.complete_tpms, implicit.complete_watchdogs,
-    implicit.complete_panics, display.add_video,
+    chardevs.complete_chardevs, display.complete_inputs, implicit.complete_filesystems, implicit.complete_hostdevs,
+    implicit.complete_rngs, implicit.complete_tpms, implicit.complete_watchdogs, implicit.complete_panics,
+    implicit.complete_windows, display.add_video,
     # what devices need of each other
-    controllers.refuse_duplicates, platform.complete_boot_order, drive.assign_drives, slots.assign_ccid,
-    controllers.add_device_controllers,
+    controllers.refuse_duplicates, implicit.refuse_panic_twins, platform.complete_boot_order,
+    drive.assign_drives, slots.assign_ccid, controllers.add_device_controllers,
     # addresses
     virtio_serial.assign_virtio_serial, pci.assign_pci, usb.assign_usb, slots.assign_memory_slots,
+    chardevs.mirror_address,
 )
 # What it refuses when all is known: first what an emulator lacks, then each device, then what they are together.
 CHECKING: tuple[Pass, ...] = (
     checks.check_emulator, tuning.check_tuning, firmware.check_flash, platform.check_lifecycle,
-    features.check_features, clock.check_timers, processor.check_cpu, resources.check_memory_backing,
-    numa.check_numa, slots.check_memory_places, platform.check_platform,
-    checks.check_each_device, drive.check_drive_places,
+    check_machine.check_many_vcpus, features.check_features, clock.check_timers, processor.check_cpu,
+    resources.check_memory_backing, numa.check_numa, slots.check_memory_places, platform.check_platform,
+    check_machine.check_single_devices, checks.check_each_device, check_machine.check_machine, drive.check_drive_places,
     disks.check_targets, drive.check_drive_conflicts, checks.check_devices, resources.check_hugepages,
     firmware.check_firmware, platform.check_idmap, tuning.check_limits,
 )

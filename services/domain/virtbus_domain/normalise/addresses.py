@@ -35,9 +35,13 @@ CLAIMING_ALONE = ("memballoon", "nvram", "iommu", "vsock")
 
 
 def claiming(devices: Devices) -> Iterator[Any]:
-    """All devices that may have an address, in libvirt's order."""
+    """All devices that may have an address, in libvirt's order; a console that is a serial port is no second one."""
     for group in CLAIMING:
-        yield from getattr(devices, group)
+        if group == "consoles":
+            yield from (console for console in devices.consoles
+                        if console.target is None or console.target.type != "serial")
+        else:
+            yield from getattr(devices, group)
     for name in CLAIMING_ALONE:
         if (device := getattr(devices, name)) is not None:
             yield device

@@ -30,8 +30,9 @@ _TURNING = ("scsi", "ide", "sata")
 # --- for every driver -----------------------------------------------------------------------------------------------
 
 
-def check_disk(disk: Disk) -> None:
+def check_disk(disk: Disk, domain: Domain) -> None:
     """Refuse what no disk of its kind can be. Raises ``LibvirtError``."""
+    del domain
     source = disk.source
     if disk.device not in _EJECTED:
         if source is None or source.is_empty:

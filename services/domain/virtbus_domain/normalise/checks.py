@@ -1,11 +1,43 @@
-"""What libvirt refuses at define although each value alone is well: devices that contradict each other."""
+"""What libvirt refuses when a definition is complete although each value alone is well."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from virtbus_domain.normalise import chardevs, check_display, check_hosts, check_machine
 from virtbus_domain.normalise.check_disks import check_disk, check_qemu_disk
 from virtbus_domain.normalise.context import Context, unsupported
 from virtbus_domain.normalise.interfaces import check_interface, check_qemu_interface
 from virtbus_domain.xml.domain import Domain
+
+Check = Callable[[Any, Domain], None]
+
+# What is asked of the devices of a family, by field of ``Devices``: for QEMU, and for every driver. The order is
+# libvirt's, since only the first refusal is seen.
+_OF_DEVICES: dict[str, tuple[Check | None, Check | None]] = {
+    "disks": (check_qemu_disk, check_disk),
+    "interfaces": (check_qemu_interface, check_interface),
+    "hostdevs": (check_hosts.check_qemu_hostdev, check_hosts.check_hostdev),
+    "filesystems": (check_hosts.check_qemu_filesystem, None),
+    "controllers": (check_machine.check_qemu_controller, check_machine.check_controller),
+    "smartcards": (chardevs.check_qemu_host_end, chardevs.check_host_end),
+    "serials": (chardevs.check_qemu_serial, chardevs.check_host_end),
+    "parallels": (chardevs.check_qemu_host_end, chardevs.check_host_end),
+    "channels": (chardevs.check_qemu_host_end, chardevs.check_host_end),
+    "consoles": (chardevs.check_qemu_console, chardevs.check_host_end),
+    "inputs": (check_display.check_qemu_input, check_display.check_input),
+    "watchdogs": (check_machine.check_qemu_watchdog, None),
+    "rngs": (None, check_hosts.check_rng),
+    "shmems": (check_hosts.check_qemu_shmem, check_hosts.check_shmem),
+    "memories": (check_hosts.check_qemu_memory, check_hosts.check_memory),
+    "panics": (check_machine.check_qemu_panic, None),
+    "tpms": (check_machine.check_qemu_tpm, check_machine.check_tpm),
+    "redirdevs": (chardevs.check_qemu_host_end, check_hosts.check_redirdev),
+    "videos": (check_display.check_qemu_video, check_display.check_video),
+    "graphics": (check_display.check_qemu_graphics, None),
+    "audios": (check_display.check_qemu_audio, check_display.check_audio),
+}
 
 
 def check_emulator(domain: Domain, context: Context) -> None:
@@ -15,22 +47,20 @@ def check_emulator(domain: Domain, context: Context) -> None:
 
 def check_each_device(domain: Domain, context: Context) -> None:
     """What a device cannot be, one after the other: first as QEMU's driver sees it, then as all do."""
-    assert domain.devices
-    devices, qemu = domain.devices, context.qemu
-    for disk in devices.disks:
-        if qemu:
-            check_qemu_disk(disk, domain)
-        check_disk(disk)
-    for interface in devices.interfaces:
-        if qemu:
-            check_qemu_interface(interface)
-        check_interface(interface)
+    for family, (for_qemu, for_all) in _OF_DEVICES.items():
+        for device in getattr(domain.devices, family):
+            if for_qemu and context.qemu:
+                for_qemu(device, domain)
+            if for_all:
+                for_all(device, domain)
 
 
 def check_devices(domain: Domain, context: Context) -> None:
-    """Two devices that claim the same name."""
+    """Two devices that claim the same name, the same device of the host, or what there is one of."""
     del context
     assert domain.devices
+    if len(domain.devices.hostdevs) > 1:
+        check_hosts.check_hostdev_twins(domain)
     aliases: set[str] = set()
     for device in domain.devices.all():
         alias: str | None = getattr(device, "alias", None)
@@ -38,3 +68,4 @@ def check_devices(domain: Domain, context: Context) -> None:
             if alias in aliases:
                 raise unsupported(f"non unique alias detected: {alias}")
             aliases.add(alias)
+    check_display.check_screens(domain)

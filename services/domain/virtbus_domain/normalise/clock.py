@@ -28,7 +28,8 @@ def read_clock(domain: Domain, context: Context) -> None:
     if clock.offset in ("utc", "localtime"):
         _read_adjustment(clock)
     if clock.offset == "variable":
-        clock.adjustment = str(int(clock.adjustment)) if _SECONDS.fullmatch(clock.adjustment or "") else "0"
+        given = clock.adjustment or ""
+        clock.adjustment = str(int(given)) if _SECONDS.fullmatch(given) else "0"
         clock.basis = clock.basis or "utc"
     else:
         clock.basis = None

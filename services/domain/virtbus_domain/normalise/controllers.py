@@ -9,6 +9,8 @@ from virtbus_domain.normalise.usb import shared_index
 from virtbus_domain.xml.address import CcidAddress, DriveAddress
 from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.domain import Domain
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 # Kinds with drive addresses, in the order in which controllers are added for disks.
 _DRIVE_KINDS = ("scsi", "fdc", "ide", "sata")
@@ -36,6 +38,16 @@ def need_controller(controllers: list[Controller], kind: str, index: int, model:
         if other.type == kind and other.index == index:
             return
     controllers.append(Controller(type=kind, index=index, model=model))
+
+
+def read_controllers(domain: Domain, context: Context) -> None:
+    """A controller is one of disks unless said otherwise; one that says that there is none is nowhere."""
+    del context
+    assert domain.devices
+    for controller in domain.devices.controllers:
+        controller.type = controller.type or "ide"
+        if controller.type == "usb" and controller.model == "none":
+            controller.address = None
 
 
 def number_controllers(domain: Domain, context: Context) -> None:
@@ -82,15 +94,32 @@ def add_machine_controllers(domain: Domain, context: Context) -> None:
     for controller in controllers:
         if controller.type == "usb" and controller.model is None:
             controller.model = "piix3-uhci"
-        elif controller.type == "scsi" and controller.model is None:
+        elif controller.type == "scsi" and controller.model in (None, "auto"):
             controller.model = "lsilogic"
     if not machine.startswith("isapc") and not any(other.type == "usb" for other in controllers):
         controllers.append(Controller(type="usb", index=0, model="qemu-xhci" if q35 else "piix3-uhci"))
     if q35:
         need_controller(controllers, "sata", 0)
-        need_controller(controllers, "pci", 0, "pcie-root")
+        _need_root(controllers, "pcie-root")
     elif machine.startswith("pc-i440fx"):
-        need_controller(controllers, "pci", 0, "pci-root")
+        _need_root(controllers, "pci-root")
+
+
+def _need_root(controllers: list[Controller], model: str) -> None:
+    """The bus of the machine itself has number 0, and nothing else has."""
+    need_controller(controllers, "pci", 0, model)
+    for controller in controllers:
+        if controller.type != "pci":
+            continue
+        if controller.index and controller.model in ("pci-root", "pcie-root"):
+            raise _qemu_error("pci-root and pcie-root controllers should have index 0")
+        if controller.index == 0 and controller.model != model:
+            raise _qemu_error(f"The PCI controller with index='0' must be model='{model}' for this machine type, but "
+                              f"model='{controller.model or '(null)'}' was found instead")
+
+
+def _qemu_error(detail: str) -> LibvirtError:
+    return LibvirtError(c.VIR_ERR_XML_ERROR, detail, domain=c.VIR_FROM_QEMU)
 
 
 def add_device_controllers(domain: Domain, context: Context) -> None:

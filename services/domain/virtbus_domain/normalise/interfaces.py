@@ -220,8 +220,9 @@ def forget_host_names(domain: Domain, context: Context) -> None:
 # --- checking -------------------------------------------------------------------------------------------------------
 
 
-def check_qemu_interface(interface: Interface) -> None:
+def check_qemu_interface(interface: Interface, domain: Domain) -> None:
     """Refuse what QEMU's driver cannot connect, or tell its card."""
+    del domain
     if interface.ips or interface.routes:
         _check_guest_addresses(interface)
     driver = interface.driver
@@ -255,8 +256,9 @@ def _check_guest_addresses(interface: Interface) -> None:
             raise qemu_unsupported(f"Only one {name} address per interface is allowed")
 
 
-def check_interface(interface: Interface) -> None:
+def check_interface(interface: Interface, domain: Domain) -> None:
     """Only a device that is the user's own may be left alone by libvirt."""
+    del domain
     if interface.target_managed is False and interface.type != "ethernet":
         raise unsupported("unmanaged target dev is not supported on interfaces of type "
                           f"'{interface.type}'")

@@ -144,18 +144,19 @@ def _resctrl_error(detail: str) -> LibvirtError:
 
 def _read_resctrl(tune: Cputune, count: int) -> None:
     """Groups of CPUs that share a part of a cache or of the memory's bandwidth, which are apart or the same."""
-    for group in (*tune.cachetunes, *tune.memorytunes):
+    groups: tuple[CacheTune | MemoryTune, ...] = (*tune.cachetunes, *tune.memorytunes)
+    for group in groups:
         group.vcpus = canonical(",".join(str(number) for number in numbers(group.vcpus or "") if number < count))
-    tune.cachetunes = [group for group in tune.cachetunes if group.vcpus]
-    tune.memorytunes = [group for group in tune.memorytunes if group.vcpus]
+    tune.cachetunes = [cache for cache in tune.cachetunes if cache.vcpus]
+    tune.memorytunes = [memory for memory in tune.memorytunes if memory.vcpus]
     _check_apart(tune.cachetunes, same="Identical vcpus in cachetunes found")
     for cache in tune.cachetunes:
         _check_caches(cache)
-    tune.cachetunes = [group for group in tune.cachetunes if group.caches or group.monitors]
+    tune.cachetunes = [cache for cache in tune.cachetunes if cache.caches or cache.monitors]
     by_vcpus: dict[str | None, set[int | None]] = {}
     for memory in tune.memorytunes:
         _check_bandwidths(memory, by_vcpus.setdefault(memory.vcpus, set()))
-    tune.memorytunes = [group for group in tune.memorytunes if group.nodes or group.monitors]
+    tune.memorytunes = [memory for memory in tune.memorytunes if memory.nodes or memory.monitors]
     _check_apart([*tune.cachetunes, *tune.memorytunes])
 
 

@@ -50,8 +50,6 @@ def complete_usb_controllers(domain: Domain, context: Context) -> None:
     for controller in controllers:
         if controller.master_startport is None:
             controller.master_startport = _START_PORTS.get(controller.model or "")
-        if controller.model == "none":
-            controller.address = None
     if any(controller.model == "none" for controller in controllers):
         if len(controllers) > 1:
             raise _xml_detail("Can't add another USB controller: USB is disabled for this domain")
