@@ -7,7 +7,6 @@ does: like QEMU it outlives this service. When a start fails before QEMU has con
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
 from socket import socket
@@ -17,6 +16,7 @@ from virtbus_domain.drivers.qemu.command.misc import tpm_socket
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.monitor import listen
 from virtbus_domain.drivers.qemu.process import QemuProcess
+from virtbus_domain.drivers.qemu.tools import find_program
 from virtbus_domain.xml.domain import Domain
 from virtbus_domain.xml.filesystem import Filesystem
 from virtbus_domain.xml.tpm import Tpm
@@ -44,7 +44,7 @@ async def start_companions(model: Domain, paths: GuestPaths, state_dir: Path, st
 def _swtpm(tpm: Tpm, state: Path, paths: GuestPaths) -> list[str]:
     """The command; ``{fd}`` stands for the listening socket."""
     version = [] if tpm.backend and tpm.backend.version == "1.2" else ["--tpm2"]
-    return [_program("swtpm"), "socket", *version, "--tpmstate", f"dir={state},mode=0600", "--ctrl",
+    return [find_program("swtpm"), "socket", *version, "--tpmstate", f"dir={state},mode=0600", "--ctrl",
             "type=unixio,fd={fd}", "--terminate", "--log",
             f"file={paths.directory / f'{tpm.alias}.log'},level=1"]
 
@@ -87,14 +87,6 @@ async def _start(command: list[str], path: Path, paths: GuestPaths, name: str, s
             await process.kill()
 
     stack.push_async_exit(end)
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise LibvirtError(c.VIR_ERR_OPERATION_UNSUPPORTED, f"Unable to find '{name}' binary in $PATH",
-                           domain=c.VIR_FROM_NONE)
-    return found
 
 
 def _vhost_user_program(kind: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from virtbus_domain.drivers.qemu.layers import number_layers
 from virtbus_domain.normalise.disks import disk_index
 from virtbus_domain.xml.address import DriveAddress
 from virtbus_domain.xml.chardev import ChardevSource
@@ -57,9 +58,9 @@ def _is_mirror(devices: Devices) -> bool:
     return target is None or target.type == "serial"
 
 
-# Families in which a number is the place in the list; in the others it is the next one that is free, so that a device
-# with a name of the user's choice uses none up. libvirt is like that, and scripts know the names.
-_BY_PLACE = frozenset(("filesystems", "smartcards", "sounds", "videos", "hubs", "tpms", "panics", "watchdogs"))
+# Families in which a number is the next one that is free, so that a device with a name of the user's choice uses none
+# up; in the others it is the place in the list. libvirt is like that, and scripts know the names.
+_BY_FREE_NUMBER = frozenset(("interfaces", "hostdevs", "rngs"))
 
 
 def _number(group: Iterable[Any], family: str, prefix: str) -> None:
@@ -69,20 +70,8 @@ def _number(group: Iterable[Any], family: str, prefix: str) -> None:
     following = max(taken, default=-1) + 1
     for place, device in enumerate(devices):
         if device.alias is None:
-            device.alias = f"{prefix}{place if family in _BY_PLACE else following}"
+            device.alias = f"{prefix}{following if family in _BY_FREE_NUMBER else place}"
             following += 1
-
-
-def number_layers(disks: Sequence[Disk]) -> None:
-    """Number the layers of all disks, the last disk's top layer first: libvirt's order, and the names of nodes."""
-    number = 0
-    for disk in reversed(disks):
-        number += 1  # of the drive, even an empty one
-        layer: Any = disk
-        while layer is not None and layer.source is not None:
-            layer.source.index = number
-            layer = layer.backing_store
-            number += layer is not None and layer.source is not None
 
 
 def fill_ptys(devices: Devices, chardevs: Sequence[Mapping[str, object]]) -> None:

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
+from virtbus_domain.drivers.qemu.chains import find_layers
 from virtbus_domain.drivers.qemu.command.boot import boot_order
 from virtbus_domain.drivers.qemu.command.chardev import channel_path
 from virtbus_domain.drivers.qemu.command.cpu import expand_cpu, verify_cpu
@@ -25,6 +26,7 @@ from virtbus_domain.drivers.qemu.companions import start_companions
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.firmware import complete_firmware, read_descriptors, variables_template
 from virtbus_domain.drivers.qemu.names import assign_names
+from virtbus_domain.drivers.qemu.overlays import make_overlays, overlay_directory
 from virtbus_domain.drivers.qemu.tap import create_tap
 from virtbus_domain.xml.chardev import ChardevSource
 from virtbus_domain.xml.domain import Devices, Domain
@@ -50,7 +52,9 @@ async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPat
     machine = capabilities.canonical_machine(model.os.machine)
     verify_cpu(model, capabilities)
     model.cpu = expand_cpu(model, capabilities)
+    await asyncio.to_thread(find_layers, devices)
     assign_names(devices, q35=machine.name.startswith("pc-q35"))
+    await make_overlays(devices, overlay_directory(state_dir, paths))
     await asyncio.to_thread(_choose_firmware, model, state_dir / "nvram")
     await asyncio.to_thread(_make_nvram, model)
     _name_sockets(devices, paths)

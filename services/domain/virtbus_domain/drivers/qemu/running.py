@@ -16,6 +16,7 @@ from typing import Any
 from virtbus_domain.driver import DomainDriver
 from virtbus_domain.drivers.qemu.discovery import FoundGuest, find_guests
 from virtbus_domain.drivers.qemu.guest import RESUMED, STARTED, STATE_EVENTS, SUSPENDED, Guest
+from virtbus_domain.drivers.qemu.overlays import remove_orphans, remove_overlays
 from virtbus_domain.drivers.qemu.process import QemuProcess, exit_error
 from virtbus_domain.moves import Move
 from virtbus_domain.object import DomainObject, identity
@@ -64,6 +65,7 @@ class RunningGuests(DomainDriver):
     async def _find(self) -> None:
         """Take in what runs and what has ended since the service last looked; to be called once, after ``load``."""
         found = {guest.uuid: guest for guest in find_guests(self.host.run_dir)}
+        await asyncio.to_thread(remove_orphans, self.host.state_dir, self.host.run_dir)
         for gone in [d for d in self.domains if d.active and d.uuid not in found]:
             await self.moved(gone, _end_unseen(gone))
         starts, others = [], []
@@ -249,8 +251,9 @@ class RunningGuests(DomainDriver):
         self._background(self._clear_away(guest))
 
     async def _clear_away(self, guest: Guest) -> None:
-        """Nobody waits for this: the next start has a directory of its own, and leftovers go when we start."""
+        """Nobody waits for this: the next start has directories of its own, and leftovers go when we start."""
         await asyncio.sleep(CLEAR_AWAY)
+        await asyncio.to_thread(remove_overlays, self.host.state_dir, guest.paths)
         await asyncio.to_thread(guest.paths.remove)
 
 

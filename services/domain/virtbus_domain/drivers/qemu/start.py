@@ -18,6 +18,7 @@ from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
 from virtbus_domain.drivers.qemu.monitor import listen
 from virtbus_domain.drivers.qemu.names import fill_ptys
+from virtbus_domain.drivers.qemu.overlays import remove_overlays
 from virtbus_domain.drivers.qemu.prepare import prepare
 from virtbus_domain.drivers.qemu.process import launch
 from virtbus_domain.drivers.qemu.supported import check_supported
@@ -50,6 +51,7 @@ async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilitie
             await process.kill()
             raise
     except BaseException:
+        remove_overlays(state_dir, guest.paths)
         guest.paths.remove()
         raise
 

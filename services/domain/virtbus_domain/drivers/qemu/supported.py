@@ -36,7 +36,7 @@ REFUSED: dict[type[Element], frozenset[str]] = {
     NumaCell: frozenset({"caches"}),
     Timer: frozenset({"catchup_threshold", "catchup_slew"}),
     Devices: frozenset({"leases", "nvram", "pstore"}),
-    Disk: frozenset({"rawio", "sgio", "transient"}),
+    Disk: frozenset({"rawio", "sgio"}),
     DiskSource: frozenset({"reservations", "fdgroup"}),
     Filesystem: frozenset({"space_hard_limit", "space_soft_limit"}),
     Hostdev: frozenset({"rawio", "sgio", "ips", "routes"}),

@@ -14,6 +14,7 @@ from virtbus_domain.drivers.qemu.command.arguments import Json, Null, unsupporte
 from virtbus_domain.drivers.qemu.command.parts import Part, part_blockdev, part_object
 from virtbus_domain.drivers.qemu.command.protocols import protocol_options
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.layers import Layer, image_format, number
 from virtbus_domain.xml.disk import BackingStore, Disk, DiskDriver, Iotune
 from virtbus_domain.xml.storage_source import DiskSource
 
@@ -39,9 +40,8 @@ def disk_nodes(disk: Disk, setup: Setup) -> tuple[list[Part], str]:
     if driver.name not in (None, "qemu"):
         raise unsupported(f"driver '{driver.name}' of '{disk.alias}'")
     below = _backing_nodes(disk.backing_store, driver, setup)
-    layer, top = _layer(_with_credentials(disk, disk.source), disk.type or "file", driver.type or "raw", driver, setup,
-                        read_only=bool(disk.readonly), is_top=True, cdrom=disk.device == "cdrom",
-                        backing=_name_below(disk.backing_store, driver.type))
+    layer, top = _layer(disk, _with_credentials(disk, disk.source), driver, setup, read_only=bool(disk.readonly),
+                        cdrom=disk.device == "cdrom")
     parts = [*below, *layer]
     if disk.iotune is not None and (limits := _limits(disk.iotune)):
         group = disk.iotune.group_name or f"throttle-{disk.alias}"
@@ -78,47 +78,48 @@ def _backing_nodes(backing: BackingStore | None, driver: DiskDriver, setup: Setu
     """The layers below, the lowest first. They are only read."""
     if backing is None or backing.source is None:
         return []
-    layer, _ = _layer(backing.source, backing.type or "file", backing.format or "raw", driver, setup, read_only=True,
-                      is_top=False, cdrom=False, backing=_name_below(backing.backing_store, backing.format))
+    layer, _ = _layer(backing, backing.source, driver, setup, read_only=True, cdrom=False)
     return [*_backing_nodes(backing.backing_store, driver, setup), *layer]
 
 
-def _name_below(backing: BackingStore | None, image_format: str | None) -> str | Null | None:
+def _name_below(layer: Layer) -> str | Null | None:
     """The node below an image: none named lets QEMU look into the image, null says that there is none."""
-    if backing is None or image_format not in _CHAINED:
+    backing = layer.backing_store
+    if backing is None or image_format(layer) not in _CHAINED:
         return None
-    return Null.NULL if backing.source is None else f"libvirt-{backing.source.index}-format"
+    return Null.NULL if backing.source is None else f"libvirt-{number(backing)}-format"
 
 
-def _layer(source: DiskSource, kind: str, image_format: str, driver: DiskDriver, setup: Setup, *, read_only: bool,
-           is_top: bool, cdrom: bool, backing: str | Null | None) -> tuple[list[Part], str]:
-    storage, name = f"libvirt-{source.index}-storage", f"libvirt-{source.index}-format"
-    if image_format not in FORMATS:
-        raise unsupported(f"image format '{image_format}' of '{storage}'")
+def _layer(layer: Layer, source: DiskSource, driver: DiskDriver, setup: Setup, *, read_only: bool,
+           cdrom: bool) -> tuple[list[Part], str]:
+    storage, name = f"libvirt-{number(layer)}-storage", f"libvirt-{number(layer)}-format"
+    known = image_format(layer)
+    if known not in FORMATS:
+        raise unsupported(f"image format '{known}' of '{storage}'")
     direct, no_flush, _ = CACHE.get(driver.cache or "", (None, None, None))
     cache: Json = None if direct is None else {"direct": direct, "no_flush": no_flush}
-    options, secrets = protocol_options(source, kind, storage, setup, cdrom=cdrom, aio=driver.io if is_top else None)
+    options, secrets = protocol_options(source, layer.type or "file", storage, setup, cdrom=cdrom, aio=driver.io)
     protocol = part_blockdev(str(options.pop("driver")), storage, **options, cache=cache, auto_read_only=True,
                              discard="unmap")
-    properties, key = _format_options(source, image_format, name, setup)
-    upper: dict[str, Json] = {}
-    if is_top:
-        upper = {"discard": driver.discard, "detect_zeroes": driver.detect_zeroes}
-    if driver.metadata_cache_max_size is not None and image_format == "qcow2" and is_top:
-        upper["cache_size"] = driver.metadata_cache_max_size
+    properties, key = _format_options(source, known, name, setup)
+    upper: dict[str, Json] = {"discard": driver.discard}
+    if isinstance(layer, Disk):
+        upper["detect_zeroes"] = driver.detect_zeroes
+    if known == "qcow2":
+        upper["cache_size"] = (driver if isinstance(layer, Disk) else layer).metadata_cache_max_size
     formatted = part_blockdev(
-        "luks" if key and image_format == "raw" else FORMATS[image_format], name, read_only=read_only, cache=cache,
-        file=storage, backing=backing, **upper, **properties)
+        "luks" if key and known == "raw" else FORMATS[known], name, read_only=read_only, cache=cache, file=storage,
+        backing=_name_below(layer), **upper, **properties)
     return [*secrets, protocol, *key, formatted], name
 
 
-def _format_options(source: DiskSource, image_format: str, name: str, setup: Setup
+def _format_options(source: DiskSource, known: str, name: str, setup: Setup
                     ) -> tuple[dict[str, Json], list[Part]]:
     """What the format node needs beyond its name: a part of the file, or the key of an encrypted image."""
     properties: dict[str, Json] = {}
     for piece in source.slices:
-        if image_format != "raw":
-            raise unsupported(f"a slice of an image of format '{image_format}'")
+        if known != "raw":
+            raise unsupported(f"a slice of an image of format '{known}'")
         properties |= {"offset": piece.offset, "size": piece.size}
     encryption = source.encryption
     if encryption is None:
@@ -127,7 +128,7 @@ def _format_options(source: DiskSource, image_format: str, name: str, setup: Set
         raise unsupported(f"encryption '{encryption.format}' by '{encryption.engine}'")
     secret = f"{name}-encryption-secret0"
     key: Mapping[str, Json] = {"format": "luks", "key_secret": secret}
-    if image_format == "qcow2":
+    if known == "qcow2":
         properties["encrypt"] = key
     else:
         properties["key_secret"] = secret

@@ -15,8 +15,6 @@ from virtbus_domain.xml.disk import Disk, DiskDriver
 def disk_parts(disk: Disk, setup: Setup) -> list[Part]:
     """A drive, with its medium if it has one."""
     name, options = str(disk.alias), disk.driver or DiskDriver()
-    if disk.transient is not None:
-        raise unsupported(f"the transient disk '{name}'")
     filled = disk.source is not None and not disk.source.is_empty
     nodes, node = disk_nodes(disk, setup) if filled else ([], None)
     driver, properties = _driver(disk, options, setup)
@@ -25,7 +23,7 @@ def disk_parts(disk: Disk, setup: Setup) -> list[Part]:
         bootindex=None if disk.target_bus == "fdc" else setup.boot.get(name), serial=disk.serial,
         share_rw=True if disk.shareable else None, logical_block_size=disk.logical_block_size,
         physical_block_size=disk.physical_block_size, cyls=disk.geometry_cyls, heads=disk.geometry_heads,
-        secs=disk.geometry_secs,
+        secs=disk.geometry_secs, bios_chs_trans=disk.geometry_trans,
         write_cache=CACHE[options.cache][2] if options.cache in CACHE and filled else None,
         werror=_policy(options.error_policy),
         rerror=_policy(options.rerror_policy or (None if options.error_policy == "enospace" else options.error_policy)))

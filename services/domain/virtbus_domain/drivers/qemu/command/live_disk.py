@@ -21,8 +21,8 @@ from virtbus_domain.drivers.qemu.command.live_refusals import MEDIUM, REMOVABLE
 from virtbus_domain.drivers.qemu.command.live_steps import Event, Step, addition, additions, removal, setting
 from virtbus_domain.drivers.qemu.command.parts import Command, Kind, Part
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.layers import highest_number, layers, set_number
 from virtbus_domain.xml.disk import Disk
-from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -59,10 +59,8 @@ def complete_disk(old: Disk, new: Disk, setup: Setup) -> None:
 
 def number_layers(disk: Disk, disks: Iterable[Disk]) -> None:
     """Number the layers of a disk, from the top, behind all those that a domain's disks have."""
-    number = max((_index(layer) for other in disks for layer in _layers(other)), default=0)
-    for layer in _layers(disk):
-        number += 1
-        layer.index = number
+    for following, layer in enumerate(layers(disk), highest_number(disks) + 1):
+        set_number(layer, following)
 
 
 def changes(old: Disk, new: Disk, setup: Setup, found: Iterable[Difference], *, force: bool) -> list[Step]:
@@ -170,18 +168,7 @@ def _whole(limits: Any, others: Any) -> Mapping[str, object]:
     return whole
 
 
-# --- layers ---------------------------------------------------------------------------------------------------------
-
-
-def _layers(disk: Disk) -> Iterable[DiskSource]:
-    layer: Any = disk
-    while layer is not None and layer.source is not None:
-        yield layer.source
-        layer = layer.backing_store
-
-
-def _index(source: DiskSource) -> int:
-    return int(source.index or 0)
+# --- media ----------------------------------------------------------------------------------------------------------
 
 
 def _medium(disk: Disk) -> tuple[object, ...]:
