@@ -19,7 +19,7 @@ from virtbus_domain.drivers.qemu.guest import Guest
 from virtbus_domain.drivers.qemu.guest_capabilities import guest_element
 from virtbus_domain.drivers.qemu.native import from_arguments, native_arguments
 from virtbus_domain.drivers.qemu.process import TERM_GRACE
-from virtbus_domain.drivers.qemu.reading import complete, find_emulator
+from virtbus_domain.drivers.qemu.reading import complete_read, find_emulator, read_model
 from virtbus_domain.drivers.qemu.running import (
     DESTROYED,
     KILLED,
@@ -125,7 +125,8 @@ class QemuDriver(RunningGuests):
     async def read(self, xml: str) -> Domain:
         """A document with the defaults of this node's QEMU."""
         model = parse_domain(xml)
-        complete(model, await self._cache.get(find_emulator(model)), self.host.state_dir / "nvram")
+        read_model(model)
+        complete_read(model, await self._cache.get(find_emulator(model)), self.host.state_dir / "nvram")
         return model
 
     def drop_implicit(self, model: Domain) -> None:

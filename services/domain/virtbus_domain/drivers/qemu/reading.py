@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities, find_emulators
-from virtbus_domain.normalise import Context, normalise
-from virtbus_domain.xml.domain import Devices, Domain
+from virtbus_domain.normalise import Context, complete_definition, read_definition
+from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -36,7 +36,18 @@ def find_emulator(model: Domain) -> Path:
 
 def complete(model: Domain, capabilities: QemuCapabilities, nvram_dir: Path) -> None:
     """Complete a parsed document for an emulator, in place. Raises ``LibvirtError``."""
-    model.devices = model.devices or Devices()
+    read_model(model)
+    complete_read(model, capabilities, nvram_dir)
+
+
+def read_model(model: Domain) -> None:
+    """The part of ``complete`` that needs no emulator: what is wrong there is told before one is looked for."""
+    read_definition(model, Context("qemu"))
+
+
+def complete_read(model: Domain, capabilities: QemuCapabilities, nvram_dir: Path) -> None:
+    """The rest of ``complete``. Raises ``LibvirtError``."""
+    assert model.devices is not None
     model.devices.emulator = str(capabilities.binary)
     machine = capabilities.machine((model.os.machine if model.os else None) or capabilities.default_machine.name)
 
@@ -48,7 +59,8 @@ def complete(model: Domain, capabilities: QemuCapabilities, nvram_dir: Path) -> 
         _check_emulator(domain, capabilities)
 
     default_cpu = _model_name(machine.default_cpu if machine else None)
-    normalise(model, Context("qemu", machine=canonical, check=check, default_cpu=default_cpu, nvram_dir=str(nvram_dir)))
+    complete_definition(model, Context("qemu", machine=canonical, check=check, default_cpu=default_cpu,
+                                       nvram_dir=str(nvram_dir)))
 
 
 def _check_emulator(domain: Domain, capabilities: QemuCapabilities) -> None:
@@ -57,7 +69,9 @@ def _check_emulator(domain: Domain, capabilities: QemuCapabilities) -> None:
         raise _unsupported(f"Emulator '{capabilities.binary}' does not support os type '{os_type}'")
     if domain.type not in _VIRT_TYPES:
         raise _unsupported(f"Emulator '{capabilities.binary}' does not support virt type '{domain.type}'")
-    capabilities.canonical_machine(domain.os.machine if domain.os else None)
+    machine = capabilities.canonical_machine(domain.os.machine if domain.os else None)
+    if machine.max_cpus and (domain.vcpu or 0) > machine.max_cpus:
+        raise _unsupported(f"Maximum CPUs greater than specified machine type limit {machine.max_cpus}")
 
 
 def _model_name(qom_type: str | None) -> str:
