@@ -107,20 +107,43 @@ def _split(value: str) -> Iterator[str]:
     yield current
 
 
+def texts(argv: list[str]) -> list[str]:
+    """All strings that QEMU has of an argument list when it has taken it apart."""
+    found: list[str] = []
+    for option, value in _pairs(argv):
+        if value is None or option in _WHOLE:
+            found += [] if value is None else [value]
+        elif value.startswith("{"):
+            found += _strings(json.loads(value))
+        else:
+            found += [content or key for key, content in keyed(value)]
+    return found
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for item in value.values() for text in _strings(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _strings(item)]
+    return [value] if isinstance(value, str) else []
+
+
 def shape(argv: list[str]) -> list[Any]:
     """An argument list without its values: the options, and the names inside of what they take."""
-    found: list[Any] = []
+    return [part for option, value in _pairs(argv)
+            for part in (option, *(() if value is None else (_shape_of(option, value),)))]
+
+
+def _pairs(argv: list[str]) -> Iterator[tuple[str, str | None]]:
+    """Options and their values."""
     rest = iter(argv[1:])
     for word in rest:
-        found.append(word)
-        if word not in _ALONE:
-            found.append(_shape_of(word, next(rest)))
-    return found
+        yield word, None if word in _ALONE else next(rest)
 
 
 _ALONE = ("-S", "-no-user-config", "-nodefaults")
 # Options whose value QEMU does not take apart.
-_WHOLE = ("-pidfile", "-uuid", "-kernel", "-initrd", "-append", "-dtb", "-bios", "-k", "-m", "-display")
+_WHOLE = ("-pidfile", "-uuid", "-kernel", "-initrd", "-append", "-dtb", "-bios", "-k", "-m")
 
 
 def _shape_of(option: str, value: str) -> Any:

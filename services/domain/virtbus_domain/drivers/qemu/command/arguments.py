@@ -63,9 +63,12 @@ class Arguments:
         self.pairs(option, [(_spelt(key), value) for key, value in values.items()], first)
 
     def pairs(self, option: str, values: Iterable[tuple[str, Scalar | None]], first: str | None = None) -> None:
-        """As ``keyed``, for options in which a key may come more than once; keys are written as they are."""
-        parts = [] if first is None else [escape(first)]
-        parts += [f"{key}={escape(value)}" for key, value in values if value is not None]
+        """As ``keyed``, for options in which a key may come more than once; keys are written as they are.
+
+        ``first`` and keys are words of ours: in a user's, "=" would make a key of what stands in front of it.
+        """
+        parts = [] if first is None else [escape(_word(first))]
+        parts += [f"{_word(key)}={escape(value)}" for key, value in values if value is not None]
         self.plain(option, ",".join(parts))
 
     def json(self, option: str, **values: Json) -> None:
@@ -84,6 +87,12 @@ def present(value: Json) -> object:
 
 def _spelt(name: str) -> str:
     return name if name in _UNDERSCORED else name.replace("_", "-")
+
+
+def _word(text: str) -> str:
+    if "=" in text or "," in text:
+        raise LibvirtError(c.VIR_ERR_INTERNAL_ERROR, f"'{text}' cannot be a word of an option", domain=c.VIR_FROM_QEMU)
+    return text
 
 
 def _argument(value: str) -> str:

@@ -48,9 +48,8 @@ def _vnc(arguments: Arguments, graphics: Graphics, setup: Setup) -> None:
         address = listen.address or _LOCAL
         port = (graphics.port if graphics.port not in (None, -1) else _VNC_FIRST_PORT) or _VNC_FIRST_PORT
         where = f"{f'[{address}]' if ':' in address else address}:{port - _VNC_FIRST_PORT}"
-    first = {"vnc": where} if listen.type == "socket" else {}
     arguments.keyed(
-        "-vnc", None if first else where, **first, websocket=_websocket(graphics), share=graphics.share_policy,
+        "-vnc", vnc=where, websocket=_websocket(graphics), share=graphics.share_policy,
         password=True if graphics.passwd else None, power_control=graphics.power_control,
         audiodev=f"audio{_audio(graphics, setup)}" if setup.devices.audios else None)
     if graphics.keymap:
