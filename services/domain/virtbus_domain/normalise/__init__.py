@@ -85,7 +85,7 @@ CHECKING: tuple[Pass, ...] = (
     resources.check_memory_backing, numa.check_numa, slots.check_memory_places, platform.check_platform,
     check_machine.check_single_devices, checks.check_each_device, check_machine.check_machine, drive.check_drive_places,
     disks.check_targets, drive.check_drive_conflicts, checks.check_devices, resources.check_hugepages,
-    firmware.check_firmware, platform.check_idmap, tuning.check_limits,
+    firmware.check_firmware, platform.check_idmap, tuning.check_limits, platform.name_guest,
 )
 PASSES = READING + COMPLETING + CHECKING
 

@@ -16,7 +16,7 @@ _QEMU_CARDS = ("vga", "cirrus", "vmvga", "qxl", "virtio", "none", "bochs", "ramf
 _SECONDARY = ("qxl", "virtio")
 _SEVERAL_HEADS = ("qxl", "virtio")
 _SMALLEST_VGA = 1024  # KiB
-_PS2_DEVICES = ("mouse", "keyboard")
+_TYPED_ON = ("mouse", "keyboard")
 
 
 # --- for every driver -----------------------------------------------------------------------------------------------
@@ -40,10 +40,16 @@ def check_input(device: Input, domain: Domain) -> None:
     assert domain.os
     kind, bus = device.type, device.bus
     if domain.os.type == "hvm":
-        if bus == "ps2" and kind not in _PS2_DEVICES:
+        if bus == "ps2" and kind not in _TYPED_ON:
             raise internal_error(f"ps2 bus does not support {kind} input device")
         if bus == "xen":
             raise internal_error(f"unsupported input bus {bus}")
+    elif domain.os.type not in ("xen", "xenpvh"):
+        raise internal_error("Input devices are not supported by this virtualization driver.")
+    elif bus != "xen":
+        raise internal_error(f"unsupported input bus {bus}")
+    elif kind not in _TYPED_ON:
+        raise internal_error(f"xen bus does not support {kind} input device")
     if kind == "passthrough" and bus != "virtio":
         raise unsupported(f"only bus 'virtio' is supported for '{kind}' input devices")
     if kind == "evdev" and bus is not None:

@@ -16,7 +16,6 @@ _QXL_MEMORY = {"ram": 65536, "vram": 65536, "vgamem": 16384}  # KiB
 _ROUNDED = ("ram", "vram", "vgamem")
 _SERVERS = ("vnc", "spice", "rdp")
 _X86 = ("x86_64", "i686")
-_PARAVIRTUAL = ("xen", "linux")  # kinds of guests that know the hypervisor's own devices only
 # Whose sound is heard where: what a server adds, and what takes it away again.
 _AUDIO_OF_SERVER = {"vnc": "none", "spice": "spice", "sdl": None}
 
@@ -136,24 +135,23 @@ def add_video(domain: Domain, context: Context) -> None:
         devices.videos = [Video(heads=1)]
     for number, video in enumerate(devices.videos):
         if video.model is None:
-            video.model = "xen" if is_paravirtual(domain, context) else "cirrus"
+            video.model = "xen" if _is_paravirtual(domain, context, "xen") else "cirrus"
         if video.model in _VIDEO_MEMORY:
             video.vram = video.vram or _VIDEO_MEMORY[video.model]
         elif video.model == "qxl":
             for name in _QXL_MEMORY if context.qemu else ("ram", "vram"):
                 setattr(video, name, getattr(video, name) or _QXL_MEMORY[name])
-        if context.qemu:
-            for name in _ROUNDED:
-                amount = getattr(video, name)
-                if amount:
-                    setattr(video, name, 1 << (amount - 1).bit_length())
+        for name in _ROUNDED if context.qemu else _ROUNDED[:2]:
+            amount = getattr(video, name)
+            if amount:
+                setattr(video, name, 1 << (amount - 1).bit_length())
         if number == 0 and video.model != "none":
             video.primary = True
 
 
-def is_paravirtual(domain: Domain, context: Context) -> bool:
+def _is_paravirtual(domain: Domain, context: Context, *kinds: str) -> bool:
     """Whether the guest has the devices of its hypervisor and no others."""
-    return not context.qemu and domain.os is not None and domain.os.type in _PARAVIRTUAL
+    return not context.qemu and domain.os is not None and domain.os.type in kinds
 
 
 # --- input and sound ------------------------------------------------------------------------------------------------
@@ -176,7 +174,7 @@ def _bus(device: Input, domain: Domain, context: Context) -> str:
     assert domain.os
     if device.type == "passthrough":
         return "virtio"
-    if is_paravirtual(domain, context):
+    if _is_paravirtual(domain, context, "xen", "xenpvh"):
         return "xen"
     if device.type == "tablet":
         return "usb"

@@ -14,10 +14,19 @@ from virtbus_domain.normalise.context import (
 )
 from virtbus_domain.xml.boot import Idmap, Os
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.kinds import keep
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
 _NO_IDMAP = Idmap()
+_KERNEL = ("kernel", "initrd", "cmdline", "dtb", "root")
+_FIRMWARE = ("loader", "nvram", "firmware_auto", "firmware_features")
+_PROGRAM = ("init", "initarg", "initenv", "initdir", "inituser", "initgroup")
+_MENU = ("boot", "bootmenu_enable", "bootmenu_timeout", "bios_useserial", "bios_reboot_timeout")
+# What starts a guest, by its kind.
+_STARTED_BY = {"hvm": (*_KERNEL, *_FIRMWARE, "acpi_tables"), "xen": (*_KERNEL, *_FIRMWARE),
+               "xenpvh": (*_KERNEL, *_FIRMWARE), "uml": (*_KERNEL, *_FIRMWARE), "exe": (*_PROGRAM, "cmdline")}
+_OPTIONS = frozenset((*_KERNEL, *_FIRMWARE, *_PROGRAM, *_MENU, "acpi_tables"))
 _LONGEST_MENU = 65535  # milliseconds
 _RESERVED_FILES = ("opt/ovmf/", "opt/org.qemu/")
 
@@ -32,13 +41,15 @@ def require_os_type(domain: Domain, context: Context) -> None:
 
 
 def read_os(domain: Domain, context: Context) -> None:
-    """Only containers have a first program; a menu that is not shown has no time."""
+    """What a kind of guest, or a boot loader on the host, has no use for; a menu that is not shown has no time."""
     del context
     assert domain.os
     os = domain.os
-    if os.type != "exe":
-        os.init = os.initdir = os.inituser = os.initgroup = None
-        os.initarg, os.initenv = [], []
+    if os.type != "hvm" or os.init is not None or domain.bootloader is not None:
+        if os.type == "linux" and domain.type == "xen":
+            os.type = "xen"  # an old word for it
+        keep(os, (*_STARTED_BY.get(os.type or "", ()), *(_MENU if os.type == "hvm" and not domain.bootloader else ())),
+             of=_OPTIONS)
     if len(os.acpi_tables) > 1:
         raise xml_error("Only one acpi table is supported")
     if not os.bootmenu_enable:
@@ -71,8 +82,6 @@ def complete_os(domain: Domain, context: Context) -> None:
     if domain.os.arch is None:
         domain.os.arch = platform.machine() if context.qemu else "i686"
     domain.os.machine = context.machine(domain.os.arch, domain.os.machine)
-    if domain.os.type == "xen" and not context.qemu:
-        domain.os.type = "linux"  # the word that libvirt writes for it
 
 
 def require_init(domain: Domain, context: Context) -> None:
@@ -117,8 +126,15 @@ def complete_boot_order(domain: Domain, context: Context) -> None:
             seen.add(order)
     if seen and domain.os.boot:
         raise unsupported("per-device boot elements cannot be used together with os/boot elements")
-    if not seen and not domain.os.boot:
+    if not seen and not domain.os.boot and domain.bootloader is None:
         domain.os.boot = ["hd"]
+
+
+def name_guest(domain: Domain, context: Context) -> None:
+    """Xen's own kind of guest is called by its old name."""
+    del context
+    if domain.type == "xen" and domain.os and domain.os.type == "xen":
+        domain.os.type = "linux"
 
 
 def check_lifecycle(domain: Domain, context: Context) -> None:
