@@ -15,9 +15,10 @@ from xml.sax.saxutils import escape
 
 from tests.support.real_qemu import AnySecret, capabilities, read
 from virtbus_domain.drivers.qemu.command import Setup, boot_order, build
+from virtbus_domain.drivers.qemu.command.arguments import Arguments
 from virtbus_domain.drivers.qemu.command.devices import FAMILIES, of_family
 from virtbus_domain.drivers.qemu.command.interface import TAP_TYPES
-from virtbus_domain.drivers.qemu.command.parts import Part
+from virtbus_domain.drivers.qemu.command.parts import Part, append
 from virtbus_domain.drivers.qemu.names import assign_names
 from virtbus_domain.drivers.qemu.reading import find_emulator
 from virtbus_domain.xml.domain import Domain
@@ -83,6 +84,13 @@ def parts(document: str, family: str, **more: Any) -> list[Part]:
     """The parts of the devices of one family."""
     setup = setup_of(document, **more)
     return [part for device in of_family(setup.devices, family) for part in FAMILIES[family](device, setup)]
+
+
+def written(document: str, family: str, **more: Any) -> list[Any]:
+    """The values of the options that the devices of one family become: JSON as what it means, others as they are."""
+    made = Arguments("qemu")
+    append(made, parts(document, family, **more))
+    return [json.loads(value) if value.startswith("{") else value for value in made.list[2::2]]
 
 
 def keyed(value: str) -> list[tuple[str, str]]:
