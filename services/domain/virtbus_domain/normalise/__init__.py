@@ -28,6 +28,7 @@ from virtbus_domain.normalise import (
     implicit,
     interfaces,
     labels,
+    namespace,
     numa,
     pci,
     platform,
@@ -56,12 +57,13 @@ READING: tuple[Pass, ...] = (
     controllers.read_controllers, usb.complete_usb_controllers, drive.add_host_controllers,
     interfaces.read_interfaces, chardevs.read_chardevs, chardevs.forget_own_sockets, display.read_graphics,
     display.read_videos, implicit.read_others, implicit.refuse_without_usb,
+    namespace.drop_qemu_namespace, namespace.read_overrides,
 )
 # What it fills in, and refuses on the way.
 COMPLETING: tuple[Pass, ...] = (
     # the machine
     platform.complete_os, platform.require_init, firmware.complete_firmware, processor.complete_cpu,
-    clock.complete_timers, platform.complete_lifecycle, platform.drop_qemu_namespace, resources.complete_vcpus,
+    clock.complete_timers, platform.complete_lifecycle, resources.complete_vcpus,
     numa.complete_numa_cells, resources.complete_memory, resources.complete_memory_backing,
     # devices that come with it
     controllers.number_controllers, controllers.add_machine_controllers,

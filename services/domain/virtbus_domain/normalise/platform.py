@@ -100,12 +100,6 @@ def complete_lifecycle(domain: Domain, context: Context) -> None:
     domain.on_crash = domain.on_crash or "destroy"
 
 
-def drop_qemu_namespace(domain: Domain, context: Context) -> None:
-    """Only a driver that runs QEMU knows the namespace of its arguments; others drop it, as anything unknown."""
-    if not context.qemu:
-        domain.qemu_commandline = domain.qemu_capabilities = domain.qemu_override = domain.qemu_deprecation = None
-
-
 def complete_boot_order(domain: Domain, context: Context) -> None:
     """Each device order is used once; without any order a full guest boots from its first disk."""
     del context

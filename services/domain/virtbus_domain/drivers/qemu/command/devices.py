@@ -12,6 +12,7 @@ from virtbus_domain.drivers.qemu.command.filesystem import filesystem_parts
 from virtbus_domain.drivers.qemu.command.hostdev import hostdev_parts
 from virtbus_domain.drivers.qemu.command.interface import interface_parts
 from virtbus_domain.drivers.qemu.command.memory import memory_parts
+from virtbus_domain.drivers.qemu.command.override import overridden
 from virtbus_domain.drivers.qemu.command.parts import Part
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.drivers.qemu.command.sound import sound_parts
@@ -82,4 +83,4 @@ def device_parts(setup: Setup) -> Iterator[Part]:
     """The parts of all devices of a domain."""
     for family, build in FAMILIES.items():
         for device in of_family(setup.devices, family):
-            yield from build(device, setup)
+            yield from overridden(build(device, setup), setup.domain)
