@@ -64,7 +64,8 @@ def append_platform_devices(arguments: Arguments, setup: Setup) -> None:
 
 def boot_order(os: Os, devices: Devices) -> dict[str, int]:
     """Place in the boot order by alias: each device's own, or from the list of kinds the first device of each kind."""
-    bootable: list[Any] = [*devices.disks, *devices.interfaces, *devices.hostdevs, *devices.redirdevs]
+    bootable: list[Any] = [*devices.disks, *devices.interfaces, *devices.filesystems, *devices.hostdevs,
+                           *devices.redirdevs]
     order = {str(device.alias): device.boot_order for device in bootable if device.boot_order is not None}
     if order:
         return order
