@@ -94,9 +94,9 @@ class _Readers(dict[type[Element], Reader]):
 _READERS = _Readers()
 
 # From so many declared attributes on, listing those that are there is cheaper than asking for each.
-_MANY_ATTRIBUTES = 8
+_MANY_ATTRIBUTES = 3
 # From so many cases on, a table and a halving search are cheaper than comparing with each.
-_MANY_CASES = 5
+_MANY_CASES = 12
 
 
 class _Source:
