@@ -19,7 +19,6 @@ from strangers: ``parse_root`` says what is refused early.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar, cast, dataclass_transform, overload
@@ -172,7 +171,7 @@ def element(cls: type[M] | None = None, /, *, open_tag: bool = False, namespaces
         # A class cannot be given slots after it was made.
         body["__slots__"] = tuple(name for name in own if name not in lines)
         model = cast(type[M], cast(Any, type(plain))(plain.__name__, plain.__bases__, body))
-        lines |= {name: dataclasses.replace(line, model=model) if line.nested else line for name, line in own.items()}
+        lines |= {name: line._replace(model=model) if line.nested else line for name, line in own.items()}
         PLANS[model] = Plan(model, lines, open_tag=open_tag, namespaces=namespaces, declare=declare,
                             unknown_child=unknown_child)
         return model

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lxml import etree
@@ -131,8 +132,7 @@ class Partial(Element):
     rest: dict[str, Rest] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One declared line; the functions in ``xml.py`` that make it say what the members mean.
 
     ``default`` is what a field holds when nothing is there; the type ``list`` stands for a new list.
@@ -145,7 +145,7 @@ class Line:
     model: type[Element] = Element
     nested: bool = False
     by: str | Callable[[etree._Element], str | None] = ""
-    cases: Mapping[str, type[Element]] = field(default_factory=dict)
+    cases: Mapping[str, type[Element]] = MappingProxyType({})
     unit: str = ""
     output_only: bool = False
     input_only: bool = False

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 from virtbus_shared.service.xml_lines import PLANS, Element, Line, Node, Output, Plan, Raw, Rest
 from virtbus_shared.service.xml_values import Memo
 
-_SPECIAL = re.compile("[<>&'\"\t\n\r]|[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPECIAL = re.compile("[<>&'\"\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _TEXT = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "'": "&apos;", '"': "&quot;", "\r": "&#13;", "\n": "\n", "\t": "\t"}
 # libvirt writes line ends and tabs in attributes as they are, and so loses them when it reads its own file again.
 _ATTRIBUTE = _TEXT | {"\n": "&#10;", "\t": "&#9;"}
