@@ -125,21 +125,20 @@ def complete_chardevs(domain: Domain, context: Context) -> None:
     devices = domain.devices
     _number_ports(devices.serials)
     _number_ports(devices.parallels)
-    if domain.os.type == "hvm":
-        _mirror_console(devices)
     for number, console in enumerate(devices.consoles):
         assert console.target
-        if console.target.type == "serial" and number:
-            raise unsupported("Only the first console can be a serial port")
         if console.target.port is None or console.target.type != "serial":
             console.target.port = number
+    if domain.os.type == "hvm":
+        _mirror_console(devices)
     for serial in devices.serials:
         assert serial.target
-        if serial.target.type in (None, "isa-serial") and (serial.target.port or 0) >= _ISA_PORTS:
+        if serial.target.type == "isa-serial" and (serial.target.port or 0) >= _ISA_PORTS:
             raise internal_error(f"Maximum supported number of ISA serial ports is '{_ISA_PORTS}'")
         if context.qemu:
             serial.target.type = serial.target.type or "isa-serial"
-            serial.target.model = serial.target.model or _MODELS.get(serial.target.type)
+            if serial.target.type != "system-serial" or (domain.os.arch or "").startswith(("arm", "aarch")):
+                serial.target.model = serial.target.model or _MODELS.get(serial.target.type)
 
 
 def _number_ports(group: list[Chardev]) -> None:
@@ -152,6 +151,9 @@ def _number_ports(group: list[Chardev]) -> None:
 
 def _mirror_console(devices: Devices) -> None:
     """A full guest's first serial console is its first serial port: each implies the other, the port's ends rule."""
+    for console in devices.consoles[1:]:
+        if console.target and console.target.type == "serial":
+            raise unsupported("Only the first console can be a serial port")
     first = devices.consoles[0] if devices.consoles else None
     is_port = first is not None and first.target is not None and first.target.type == "serial"
     if first is not None and is_port and not devices.serials:

@@ -90,8 +90,6 @@ def _check_bus(disk: Disk) -> None:
 def _check_virtio_options(driver: DiskDriver) -> None:
     if driver.queues:
         raise unsupported("queues attribute in disk driver element is only supported by virtio-blk")
-    if driver.queue_size:
-        raise unsupported("queue_size attribute in disk driver element is only supported by virtio-blk")
     for name, what in _VIRTIO_ONLY[::-1]:
         if getattr(driver, name) is not None:
             raise unsupported(f"{what} supported only for virtio bus")
@@ -118,10 +116,7 @@ def _check_startup_policy(disk: Disk, source: DiskSource) -> None:
 
 def check_qemu_disk(disk: Disk, domain: Domain) -> None:
     """Refuse what QEMU, or libvirt's driver of it, does not have. Raises ``LibvirtError``."""
-    assert domain.os
     _check_identity(disk)
-    if disk.target_bus == "ide" and (domain.os.machine or "").startswith("pc-q35"):
-        raise qemu_unsupported("IDE controllers are unsupported for this QEMU binary or machine type")
     if disk.driver is not None:
         _check_driver(disk, disk.driver, domain)
     if disk.transient is not None and disk.readonly:

@@ -23,8 +23,10 @@ _TYPED_ON = ("mouse", "keyboard")
 
 
 def check_video(video: Video, domain: Domain) -> None:
-    """Refuse memory and options that only other cards have."""
-    del domain
+    """Refuse memory and options that only other cards have; a card that is none is the only one."""
+    assert domain.devices
+    if video.model == "none" and len(domain.devices.videos) > 1:
+        raise unsupported("a 'none' video type must be the only video device defined for the domain")
     if video.model != "qxl":
         for name, shown in (("ram", "video type qxl"), ("vram64", "type of qxl"), ("vgamem", "type of qxl")):
             if getattr(video, name) is not None:
@@ -71,12 +73,10 @@ def check_audio(audio: Audio, domain: Domain) -> None:
             raise unsupported("audio settings specified without fixed settings flag")
 
 
-def check_screens(domain: Domain) -> None:
-    """A card that is none is the only one; back ends of sound have a number each, and others name those."""
+def check_audio_ids(domain: Domain) -> None:
+    """Back ends of sound have a number each, and others name those."""
     assert domain.devices
     devices = domain.devices
-    if len(devices.videos) > 1 and any(video.model == "none" for video in devices.videos):
-        raise unsupported("a 'none' video type must be the only video device defined for the domain")
     numbers = [audio.id for audio in devices.audios]
     for number in numbers:
         if numbers.count(number) > 1:

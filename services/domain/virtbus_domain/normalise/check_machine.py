@@ -35,17 +35,15 @@ def check_controller(controller: Controller, domain: Domain) -> None:
         if controller.index == 0 and controller.target_node is not None:
             raise unsupported("The PCI controller with index=0 can't be associated with a NUMA node")
     driver = controller.driver
-    if driver is not None and controller.type == "scsi" and controller.model not in _VIRTIO_SCSI:
-        if driver.iothread:
-            raise xml_error("'iothread' attribute only supported for virtio scsi controllers")
-        refuse_virtio_options(driver, "")
+    if driver is not None and driver.iothread and controller.type == "scsi" and controller.model not in _VIRTIO_SCSI:
+        raise xml_error("'iothread' attribute only supported for virtio scsi controllers")
 
 
 def check_tpm(tpm: Tpm, domain: Domain) -> None:
     """Hashes are chosen for the newer version only."""
     del domain
     backend = tpm.backend
-    if backend and backend.active_pcr_banks is not None and backend.version not in (None, "2.0"):
+    if backend and backend.active_pcr_banks is not None and backend.version != "2.0":
         raise xml_error("<active_pcr_banks/> requires TPM version '2.0'")
 
 
@@ -65,9 +63,9 @@ def check_machine(domain: Domain, context: Context) -> None:
     assert domain.devices
     devices = domain.devices
     if devices.iommu is not None:
+        check_iommu(devices.iommu, domain)
         if context.qemu:
             _check_qemu_iommu(devices.iommu, domain)
-        check_iommu(devices.iommu, domain)
     vsock = devices.vsock
     if vsock is not None:
         if vsock.cid_address is not None and vsock.cid_address < 3:

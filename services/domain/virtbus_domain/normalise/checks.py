@@ -13,8 +13,8 @@ from virtbus_domain.xml.domain import Domain
 
 Check = Callable[[Any, Domain], None]
 
-# What is asked of the devices of a family, by field of ``Devices``: for QEMU, and for every driver. The order is
-# libvirt's, since only the first refusal is seen.
+# What is asked of the devices of a family, by field of ``Devices``: for QEMU, and for every driver before that. The
+# order is libvirt's, since only the first refusal is seen.
 _OF_DEVICES: dict[str, tuple[Check | None, Check | None]] = {
     "disks": (check_qemu_disk, check_disk),
     "interfaces": (check_qemu_interface, check_interface),
@@ -46,13 +46,13 @@ def check_emulator(domain: Domain, context: Context) -> None:
 
 
 def check_each_device(domain: Domain, context: Context) -> None:
-    """What a device cannot be, one after the other: first as QEMU's driver sees it, then as all do."""
+    """What a device cannot be, one after the other: first for all drivers, then for QEMU's."""
     for family, (for_qemu, for_all) in _OF_DEVICES.items():
         for device in getattr(domain.devices, family):
-            if for_qemu and context.qemu:
-                for_qemu(device, domain)
             if for_all:
                 for_all(device, domain)
+            if for_qemu and context.qemu:
+                for_qemu(device, domain)
 
 
 def check_devices(domain: Domain, context: Context) -> None:
@@ -68,4 +68,4 @@ def check_devices(domain: Domain, context: Context) -> None:
             if alias in aliases:
                 raise unsupported(f"non unique alias detected: {alias}")
             aliases.add(alias)
-    check_display.check_screens(domain)
+    check_display.check_audio_ids(domain)

@@ -26,6 +26,15 @@ def disk_index(target: str) -> int:
     return index - 1
 
 
+def read_disks(domain: Domain, context: Context) -> None:
+    """What has no source has none of another kind."""
+    del context
+    assert domain.devices
+    for disk in domain.devices.disks:
+        if disk.source is None:
+            disk.type = "file"
+
+
 def sort_disks(domain: Domain, context: Context) -> None:
     """Order disks by target among those with the same bus as written; the first of a bus keeps its place."""
     del context
@@ -59,10 +68,8 @@ def complete_disks(domain: Domain, context: Context) -> None:
         if disk.device == "cdrom":
             disk.readonly = True
         source = disk.source
-        if source is None or source.is_empty:
-            disk.type = "file"  # a drive without a medium is nothing else
-            if source is not None and source.startup_policy is None:
-                disk.source = source = None
+        if source is not None and source.is_empty and source.startup_policy is None:
+            disk.source = source = None
         if disk.target_bus is None:
             disk.target_bus = _bus(disk)
         if disk.readonly and disk.snapshot == "no":

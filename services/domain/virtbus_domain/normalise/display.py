@@ -157,6 +157,16 @@ def _is_paravirtual(domain: Domain, context: Context, *kinds: str) -> bool:
 # --- input and sound ------------------------------------------------------------------------------------------------
 
 
+def refuse_inputs(domain: Domain, context: Context) -> None:
+    """A device of the host that is handed over is named by the attribute of its kind."""
+    del context
+    assert domain.devices
+    for device in domain.devices.inputs:
+        named = {"passthrough": device.source_evdev, "evdev": device.source_dev}
+        if device.type in named and named[device.type] is None and (device.source_dev or device.source_evdev):
+            raise xml_error("Missing evdev path for input device")
+
+
 def complete_inputs(domain: Domain, context: Context) -> None:
     """Pointing devices sit on USB; every PC has a PS/2 mouse and keyboard."""
     assert domain.devices

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from virtbus_domain.normalise.context import Context, internal_error, unsupported, xml_error
 from virtbus_domain.xml.domain import Devices, Domain
+from virtbus_domain.xml.hostdev import Hostdev
+from virtbus_domain.xml.interface import Interface
 from virtbus_domain.xml.memballoon import Memballoon
 from virtbus_domain.xml.memory_device import MemoryDevice
 from virtbus_domain.xml.rng import RandomBackend
 from virtbus_domain.xml.shmem import ShmemMsi
-from virtbus_domain.xml.tpm import Tpm
 
 _SMALLEST_LABEL = 128  # KiB
 _WINDOW = 4  # MiB of shared memory that libvirt gives a device of which no size is said
@@ -45,6 +46,8 @@ def read_others(domain: Domain, context: Context) -> None:
         redirdev.bus = redirdev.bus or "usb"
     for shmem in devices.shmems:
         shmem.model = shmem.model or "ivshmem"
+        if shmem.msi is not None and shmem.server is None:
+            raise xml_error("msi option is only supported with a server")
     for memory in devices.memories:
         if memory.model == "virtio-pmem":
             memory.access = memory.access or "shared"
@@ -61,6 +64,16 @@ def read_others(domain: Domain, context: Context) -> None:
         devices.memballoon.address = None
     if len(devices.watchdogs) > 1:
         raise internal_error("only a single watchdog device is supported")
+
+
+def read_roms(domain: Domain, context: Context) -> None:
+    """A ROM that is not there has no image and no place."""
+    del context
+    assert domain.devices
+    tuned: tuple[Interface | Hostdev, ...] = (*domain.devices.interfaces, *domain.devices.hostdevs)
+    for device in tuned:
+        if device.rom_enabled is False and (device.rom_bar is not None or device.rom_file is not None):
+            raise unsupported("ROM tuning is not supported when ROM is disabled")
 
 
 def _check_label(memory: MemoryDevice) -> None:
@@ -103,12 +116,7 @@ def complete_tpms(domain: Domain, context: Context) -> None:
     for tpm in domain.devices.tpms if context.qemu else ():
         tpm.model = tpm.model or "tpm-tis"
         if tpm.backend and tpm.backend.type == "emulator" and tpm.backend.version is None:
-            tpm.backend.version = _version(tpm)
-
-
-def _version(tpm: Tpm) -> str:
-    banks = tpm.backend.active_pcr_banks if tpm.backend else None
-    return "2.0" if tpm.model == "tpm-crb" or banks is not None else "1.2"
+            tpm.backend.version = "2.0" if tpm.model == "tpm-crb" else "1.2"
 
 
 def complete_rngs(domain: Domain, context: Context) -> None:

@@ -73,9 +73,9 @@ def _check_order(described: dict[int | None, Vcpu], count: int) -> None:
 def complete_memory(domain: Domain, context: Context) -> None:
     """The cells' sum, where there are cells, is the size at boot; with the memory devices it is the whole."""
     plugged = sum(device.size or 0 for device in domain.devices.memories) if domain.devices else 0
-    cells = domain.cpu.numa if domain.cpu else ()
+    cells = sum(cell.memory or 0 for cell in domain.cpu.numa) if domain.cpu else 0
     if cells and (context.qemu or not domain.memory):
-        domain.memory = sum(cell.memory or 0 for cell in cells) + plugged
+        domain.memory = cells + plugged
     elif plugged > (domain.memory or 0):
         raise xml_error("Total size of memory devices exceeds the total memory size")
     if (domain.memory or 0) <= plugged:

@@ -40,7 +40,7 @@ def _read_policy(text: str) -> int:
 class Sound(Element):
     """One card; ``audio_id`` names the back end, the first one when absent."""
 
-    model: str | None = attr("@model", words(*SOUND_MODELS))
+    model: str | None = attr("@model", words(*SOUND_MODELS), required=True)
     codecs: list[str] = each("codec/@type", words(*CODECS),
                              error=(c.VIR_ERR_CONFIG_UNSUPPORTED, "unknown codec type '{value}'"))
     audio_id: int | None = attr("audio/@id", ORDER)
