@@ -252,7 +252,7 @@ class TestAbsent:
 def block_nodes(text: str) -> dict[str, dict[str, object]]:
     """The block nodes of a guest whose disks are what the document says."""
     async def ask() -> dict[str, dict[str, object]]:
-        async with started(text, disks_as_they_are=True) as guest:
+        async with started(text, as_it_is=True) as guest:
             assert await differences(guest) == []
             return {node["node-name"]: node for node in await guest.ask("query-named-block-nodes", flat=True)}
     return isolated(ask)

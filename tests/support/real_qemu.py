@@ -107,14 +107,14 @@ def read(document: str, folder: Path) -> Domain:
 
 
 @asynccontextmanager
-async def started(document: str, kept: LeftOut | None = None, *, disks_as_they_are: bool = False
+async def started(document: str, kept: LeftOut | None = None, *, as_it_is: bool = False
                   ) -> AsyncIterator[RealGuest]:
     """A guest of this document, paused. ``LibvirtError`` when we or QEMU refuse.
 
-    ``kept`` is a device that another start has left out and that QEMU is to be asked for all the same. Disks get
-    images of their own unless the document's are really there.
+    ``kept`` is a device that another start has left out and that QEMU is to be asked for all the same. The files and
+    sockets of a document that is taken as it is are really there.
     """
-    async with _setup(document, kept, disks_as_they_are) as (setup, here, refused):
+    async with _setup(document, kept, as_it_is) as (setup, here, refused):
         paths = GuestPaths(setup.run_dir.parents[1], 1, str(setup.domain.uuid))
         listener = listen(paths.monitor)
         line = build(setup, monitor=f"fd={listener.fileno()}")
@@ -131,7 +131,7 @@ async def started(document: str, kept: LeftOut | None = None, *, disks_as_they_a
 
 
 @asynccontextmanager
-async def _setup(document: str, kept: LeftOut | None, disks_as_they_are: bool
+async def _setup(document: str, kept: LeftOut | None, as_it_is: bool
                  ) -> AsyncIterator[tuple[Setup, StandIns, Refused]]:
     folder = Path(tempfile.mkdtemp(prefix="vb-"))  # short: paths of sockets have little room
     with ExitStack() as stack:
@@ -139,7 +139,7 @@ async def _setup(document: str, kept: LeftOut | None, disks_as_they_are: bool
         (folder / "in").mkdir()
         model = read(document, folder)
         here = StandIns(folder / "in", stack, networked=os.geteuid() == 0, kept=kept,
-                        disks_as_they_are=disks_as_they_are)
+                        as_it_is=as_it_is)
         put_stand_ins(model, here)
         paths = GuestPaths(folder, 1, str(model.uuid))
         paths.create()

@@ -67,7 +67,7 @@ class StandIns:
     stack: ExitStack
     networked: bool  # whether the guest has a network of its own, in which bridges can be made
     kept: LeftOut | None = None
-    disks_as_they_are: bool = False
+    as_it_is: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
     _count: int = 0
     _bridges: set[str] = field(default_factory=set)
@@ -117,7 +117,7 @@ def put_stand_ins(model: Domain, here: StandIns) -> None:
     _shrink(model)
     _emulate(model)
     _firmware(model, here)
-    for part in elements(model):
+    for part in () if here.as_it_is else elements(model):
         rule = _RULES.get(type(part))
         if rule is not None:
             rule(part, here)
@@ -269,8 +269,6 @@ def _entry(entry: SysinfoEntry, here: StandIns) -> None:
 
 
 def _disk(disk: Disk, here: StandIns) -> None:
-    if here.disks_as_they_are:
-        return
     driver_format = disk.driver.type if disk.driver else None
     layer: Any = disk
     image_format = driver_format or "raw"
