@@ -11,7 +11,6 @@ of a document enters the source: only names that our own models declare. ``reade
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NoReturn, cast
@@ -93,9 +92,9 @@ class _Readers(dict[type[Element], Reader]):
 
 _READERS = _Readers()
 
-# From so many declared attributes on, listing those that are there is cheaper than asking for each.
-_MANY_ATTRIBUTES = 3
-# From so many cases on, a table and a halving search are cheaper than comparing with each.
+# With so many declared attributes, listing those that are there is cheaper than asking for each.
+_MANY_ATTRIBUTES = 4
+# With so many cases, a table and a halving search are cheaper than comparing with each.
 _MANY_CASES = 12
 
 
@@ -115,6 +114,7 @@ class _Source:
             "refuse_attributes": _refuse_attributes, "refuse_text": _refuse_text, "refuse_child": _refuse_child,
             "missing": _missing, "keep_attribute": _keep_attribute, "keep_element": _keep_element,
         }
+        self.met_names: dict[str, str] = {}
         self.lines = ["def read(element):", "    model = new()"]
         asked = set() if self.lists_attributes(plan.root) else {name for _, name, _ in plan.root.attrs}
         unasked = {name: default for name, default in plan.defaults.items() if name not in asked}
@@ -146,11 +146,11 @@ class _Source:
 
     def met(self, node: Node) -> str:
         """The variable that tells whether an element of its kind was met: the first counts."""
-        return "met_" + re.sub("[^a-z0-9]", "_", node.key, flags=re.IGNORECASE)
+        return self.met_names.setdefault(node.key, f"met_{len(self.met_names)}")
 
     def lists_attributes(self, node: Node) -> bool:
         """Its attributes are listed, not asked for."""
-        return self.plan.partial or len(node.attrs) > _MANY_ATTRIBUTES
+        return self.plan.partial or len(node.attrs) >= _MANY_ATTRIBUTES
 
     def values(self, node: Node, element: str, pad: str) -> None:
         """Lines that take in the attributes and the text of an element."""
@@ -241,7 +241,7 @@ class _Source:
         cases = [(self.qualified(item.tag if isinstance(item, Node) else item[0]), item) for item in node.items]
         lists = {tag: (attrgetter(item[1]), item[2].model) for tag, item in cases
                  if not isinstance(item, Node) and item[2].shape == "subs" and not item[2].by}
-        if len(lists) > _MANY_CASES:
+        if len(lists) >= _MANY_CASES:
             cases = [case for case in cases if case[0] not in lists]
             self.lines += [f"{pad}        found = {self.named(lists, 'lists')}.get(tag)",
                            f"{pad}        if found is not None:",
