@@ -24,7 +24,7 @@ from virtbus_domain.xml.address import (
 )
 from virtbus_domain.xml.bitmap import numbers
 from virtbus_domain.xml.controller import Controller
-from virtbus_domain.xml.disk import Disk
+from virtbus_domain.xml.disk import BackingStore, Disk
 from virtbus_domain.xml.domain import Devices
 from virtbus_shared.service.xml_lines import Element, lines_of
 
@@ -328,8 +328,8 @@ def _chain(view: View, disk: Disk, nodes: Mapping[str, Mapping[str, Any]], inser
     current: Any = layer
     while current is not None and current.source is not None:
         what = f"layer {number} of {disk.alias}"
-        node = nodes.get(f"libvirt-{current.source.index}-format", {})
-        storage = nodes.get(f"libvirt-{current.source.index}-storage", {})
+        index = current.index if isinstance(current, BackingStore) else current.source.index
+        node, storage = (nodes.get(f"libvirt-{index}-{kind}", {}) for kind in ("format", "storage"))
         wanted = "luks" if is_encrypted(current) and image_format == "raw" else _FORMATS.get(image_format, image_format)
         view.expect(f"format of {what}", wanted, node.get("drv"))
         view.expect(f"read only {what}", number > 0 or disk.readonly, node.get("ro"))

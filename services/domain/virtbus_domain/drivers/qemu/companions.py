@@ -33,12 +33,20 @@ async def start_companions(model: Domain, paths: GuestPaths, state_dir: Path, st
     for tpm in model.devices.tpms:
         if tpm.backend is not None and tpm.backend.type == "emulator":
             state = state_dir / "tpm" / str(model.uuid) / ("tpm1.2" if tpm.backend.version == "1.2" else "tpm2")
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_directory(state)
             await _start(_swtpm(tpm, state, paths), tpm_socket(paths.directory, tpm), paths, str(tpm.alias), stack)
     for filesystem in model.devices.filesystems:
         if filesystem.driver_type == "virtiofs" and not filesystem.source_socket:
             await _start(_virtiofsd(filesystem), virtiofs_socket(paths.directory, filesystem), paths,
                          str(filesystem.alias), stack)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR, f"Could not create TPM directory {path}: {error.strerror}",
+                           domain=c.VIR_FROM_NONE, int1=error.errno or -1) from error
 
 
 def _swtpm(tpm: Tpm, state: Path, paths: GuestPaths) -> list[str]:
