@@ -84,6 +84,8 @@ def _check_loader(os: Os, loader: Loader) -> None:
         for attribute in ("readonly", "type"):
             if getattr(loader, attribute) not in (None, False):
                 raise _not_automatic(f"loader attribute '{attribute}'")
+        if loader.secure is False:
+            raise _not_automatic("loader attribute 'secure'")
         if os.nvram and os.nvram.template:
             raise _not_automatic("nvram attribute 'template'")
     elif not loader.path:
