@@ -192,7 +192,6 @@ class TestFailing:
         "<interface type='user'><model type='e1000e'/><rom file='/missing'/></interface>",
         "<rng model='virtio'><backend model='random'>missing</backend></rng>",
         "<channel type='unix'><source mode='connect' path='missing'/><target type='virtio' name='a'/></channel>",
-        "<memory model='dimm'><target><size unit='MiB'>128</size><node>5</node></target></memory>",
     ])
     def test_nothing_left(self, xml: str, capabilities: QemuCapabilities, files: Path,
                           caplog: pytest.LogCaptureFixture) -> None:

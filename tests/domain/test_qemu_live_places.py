@@ -138,7 +138,7 @@ class TestPlaces:
         guest = Plugging(capabilities, running(capabilities, "<controller type='usb' model='none'/>"))
         for xml, expected in (
                 (TABLET.format(""), "Device configuration is not compatible: Domain has no USB bus support"),
-                ("<redirdev bus='usb' type='spicevmc'/>",
+                ("<redirdev bus='usb' type='pty'/>",
                  "cannot add redirected USB device: USB is disabled for this domain")):
             with pytest.raises(LibvirtError) as error:
                 guest.plug(xml)
