@@ -357,7 +357,11 @@ async def _cards(view: View) -> None:
 
 
 async def _boot(view: View) -> None:
+    override = view.guest.setup.domain.qemu_override
+    own = {device.alias for device in override.devices} if override else set()  # has what the user says instead
     for name, order in view.guest.setup.boot.items():
+        if name in own:
+            continue
         device = next((device for _, device in view.all_devices() if device.alias == name), None)
         if device is None or getattr(device, "target_bus", None) == "fdc":
             continue  # left out; a floppy drive's place is its controller's
