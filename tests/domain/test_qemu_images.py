@@ -21,7 +21,7 @@ from virtbus_domain.drivers.qemu.chains import complete_chain, find_layers
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.images import Image, UnreadableError, guess_format, read_header, read_image
 from virtbus_domain.drivers.qemu.layers import layers
-from virtbus_domain.drivers.qemu.overlays import overlay_directory, remove_orphans, remove_overlays
+from virtbus_domain.drivers.qemu.overlays import overlay_directory, remove_other_overlays, remove_overlays
 from virtbus_domain.drivers.qemu.tools import run_tool
 from virtbus_domain.xml import format_domain
 from virtbus_domain.xml.disk import BackingStore, Disk, DiskDriver
@@ -94,7 +94,7 @@ END = (None, None, None)
 def refusal(disk: Disk) -> tuple[int, int, str]:
     """How a disk's chain is refused."""
     with pytest.raises(LibvirtError) as error:
-        complete_chain(disk)
+        complete_chain(disk, {})
     return error.value.code, error.value.domain, error.value.message
 
 
@@ -248,7 +248,7 @@ class TestChains:
         images.raw("lower/raw.img")
         images.make("lower/mid", below="raw.img", below_format="raw")
         disk = disk_on(images.make("top", below="lower/mid"))
-        complete_chain(disk)
+        complete_chain(disk, {})
         assert chain(disk) == [("file", "qcow2", images.path("lower/mid")),
                                ("file", "raw", images.path("lower/raw.img")), END]
 
@@ -256,10 +256,10 @@ class TestChains:
         """A guest that writes an image's header to its raw disk leads nowhere."""
         images.make("base")
         disk = disk_on(images.make("forged", below="base"), "raw")
-        complete_chain(disk)
+        complete_chain(disk, {})
         assert chain(disk) == [END]
         above = disk_on(images.make("above", below="forged", below_format="raw"))
-        complete_chain(above)
+        complete_chain(above, {})
         assert chain(above) == [("file", "raw", images.path("forged")), END]
 
     def test_what_the_document_says_counts(self, images: Images) -> None:
@@ -269,16 +269,16 @@ class TestChains:
         top = images.make("top", below="elsewhere")
         said = BackingStore(type="file", format="qcow2", source=DiskSource(file=images.path("mid")))
         disk = disk_on(top, backing_store=said)
-        complete_chain(disk)
+        complete_chain(disk, {})
         assert chain(disk) == [("file", "qcow2", images.path("mid")), ("file", "qcow2", images.path("base")), END]
         ended = disk_on(top, backing_store=BackingStore())
-        complete_chain(ended)
+        complete_chain(ended, {})
         assert chain(ended) == [END]
 
     def test_on_a_server(self, images: Images) -> None:
         """A layer that another machine holds ends what can be found; its own layers are QEMU's to find."""
         disk = disk_on(images.make("top", below="nbd://host/x"))
-        complete_chain(disk)
+        complete_chain(disk, {})
         assert chain(disk) == [("network", "qcow2", None)]
 
     def test_unrecorded_format(self, images: Images) -> None:
@@ -288,7 +288,7 @@ class TestChains:
         for below, guessed in (("raw", "raw"), ("base", "qcow2")):
             images.make(f"on-{below}", below=below)
             disk = disk_on(images.forget_format(f"on-{below}"))
-            complete_chain(disk)
+            complete_chain(disk, {})
             assert chain(disk) == [("file", guessed, images.path(below)), END]
         images.make("mid", below="base")
         for below in ("mid", "nbd://host/x"):
@@ -327,7 +327,7 @@ class TestChains:
             content = template.replace(b"image-000", b"image-%03d" % (number - 1))
             Path(images.path(f"image-{number:03}")).write_bytes(content)
         disk = disk_on(images.path("image-199"))
-        complete_chain(disk)
+        complete_chain(disk, {})
         assert len(list(layers(disk))) == 200
         assert "self-referential or too deeply nested" in refusal(disk_on(images.path("image-200")))[2]
 
@@ -343,11 +343,11 @@ class TestChains:
 
         kept = disk_on(images.raw("raw"), "raw")
         devices = Devices(disks=[kept, missing("cdrom", "optional"), missing("disk", "optional")])
-        find_layers(devices)
+        find_layers(devices, {})
         assert [(disk.device, disk.source is None) for disk in devices.disks] == [("disk", False), ("cdrom", True)]
         for policy in ("mandatory", "requisite", None):
             with pytest.raises(LibvirtError, match="Cannot access storage file '/nowhere'"):
-                find_layers(Devices(disks=[missing("cdrom", policy)]))
+                find_layers(Devices(disks=[missing("cdrom", policy)]), {})
 
 
 DISK = "<disk type='file' device='disk'><driver name='qemu' type='{kind}'/><source file='{file}'/>" \
@@ -403,7 +403,7 @@ class TestGuests:
                 assert await guest.top_node(guest.devices.disks[0]) == "libvirt-3-format"
                 nodes = await guest.ask("query-named-block-nodes", {"flat": True})
                 assert {node["image"]["virtual-size"] for node in nodes if node["drv"] == "qcow2"} == {1024 * 1024}
-                remove_orphans(state, state)
+                remove_other_overlays(state, state / "qemu")
                 assert len(list(overlays.iterdir())) == 2
 
         asyncio.run(scenario())
@@ -430,7 +430,7 @@ class TestGuests:
         left = state / "transient" / "7-of-a-crash"
         left.mkdir()
         (left / "virtio-disk0.qcow2").touch()
-        remove_orphans(state, state)
+        remove_other_overlays(state, state / "qemu")
         assert not left.exists()
 
 

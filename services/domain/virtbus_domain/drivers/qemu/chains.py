@@ -20,7 +20,7 @@ from virtbus_domain.drivers.qemu.images import (
     read_image,
     storage_error,
 )
-from virtbus_domain.drivers.qemu.layers import Layer, image_format
+from virtbus_domain.drivers.qemu.layers import Layer, Volumes, image_format, resolved
 from virtbus_domain.xml.disk import BackingStore, Disk
 from virtbus_domain.xml.domain import Devices
 from virtbus_domain.xml.storage_source import FORMATS
@@ -29,7 +29,7 @@ from virtbus_shared import constants as c
 _DEEPEST = 200  # layers: libvirt's limit
 
 
-def find_layers(devices: Devices) -> None:
+def find_layers(devices: Devices, volumes: Volumes) -> None:
     """Complete the chains of all disks; it blocks. Raises ``LibvirtError`` for a source that is not there.
 
     A drive whose medium is optional and missing is empty, and a disk of that kind is not there at all.
@@ -37,22 +37,22 @@ def find_layers(devices: Devices) -> None:
     for disk in list(devices.disks):
         if disk.source is None:
             continue
-        if disk.source.startup_policy == "optional" and _is_missing(disk):
+        if disk.source.startup_policy == "optional" and _is_missing(disk, volumes):
             if disk.device in ("cdrom", "floppy"):
                 disk.source = None
             else:
                 devices.disks.remove(disk)
             continue
-        complete_chain(disk)
+        complete_chain(disk, volumes)
 
 
-def complete_chain(disk: Disk) -> None:
+def complete_chain(disk: Disk, volumes: Volumes) -> None:
     """Write the layers below a disk's source into it, from where its document ends. Raises ``LibvirtError``."""
     layer: Layer = disk
     above: str | None = None
     for _ in range(_DEEPEST):
         assert layer.source is not None
-        path = _local_path(layer)
+        path = _local_path(layer, volumes)
         if path is None:  # on a server: only QEMU can look into it
             return
         header = _header(path, above)
@@ -62,15 +62,16 @@ def complete_chain(disk: Disk) -> None:
             return
         layer, above = layer.backing_store, path
     raise storage_error(c.VIR_ERR_INTERNAL_ERROR,
-                        f"backing store for {_local_path(layer)} is self-referential or too deeply nested")
+                        f"backing store for {_local_path(layer, volumes)} is self-referential or too deeply nested")
 
 
-def _local_path(layer: Layer) -> str | None:
-    return layer.source.path if layer.source is not None and layer.type in (None, "file", "block") else None
+def _local_path(layer: Layer, volumes: Volumes) -> str | None:
+    kind, source = resolved(layer, volumes)
+    return source.path if kind in ("file", "block") else None
 
 
-def _is_missing(disk: Disk) -> bool:
-    path = _local_path(disk)
+def _is_missing(disk: Disk, volumes: Volumes) -> bool:
+    path = _local_path(disk, volumes)
     return path is not None and not os.access(path, os.R_OK)
 
 
@@ -113,7 +114,7 @@ def _read(path: str, header: bytes, known: str) -> Image:
 
 def _only_safe_guess(layer: BackingStore, name: str, above: str) -> str:
     """The format of an image for which none was recorded, if a wrong guess could lead to no other file."""
-    path = _local_path(layer)
+    path = _local_path(layer, {})
     if path is not None:
         header = _header(path, above)
         guessed = guess_format(header)

@@ -5,12 +5,27 @@ The number of the top layer stands at its source in the live document, that of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from virtbus_domain.xml.disk import BackingStore, Disk
 from virtbus_domain.xml.storage_source import DiskSource
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 Layer = Disk | BackingStore
+
+
+class Volume(NamedTuple):
+    """What backs a layer in the end: a type of storage other than "volume", and the source."""
+
+    type: str
+    source: DiskSource
+
+
+Volumes = Mapping[tuple[str, str], Volume]
+"""What volumes are on this node, by the names of pool and volume."""
 
 
 def layers(disk: Disk) -> Iterator[Layer]:
@@ -25,6 +40,31 @@ def source(layer: Layer) -> DiskSource:
     """What backs a layer."""
     assert layer.source is not None
     return layer.source
+
+
+def resolved(layer: Layer, volumes: Volumes) -> Volume:
+    """What backs a layer, a volume replaced by what it is. Raises ``LibvirtError`` for one that is not known."""
+    given = source(layer)
+    if layer.type != "volume":
+        return Volume(layer.type or "file", given)
+    volume = volumes.get((given.pool or "", given.volume or ""))
+    if volume is None:
+        raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED,
+                           f"volume '{given.volume}' of pool '{given.pool}' is not known", domain=c.VIR_FROM_QEMU)
+    complete = copy.copy(volume.source)
+    complete.slices, complete.encryption = given.slices, given.encryption
+    complete.startup_policy = given.startup_policy
+    return Volume(volume.type, complete)
+
+
+def storage_node(layer: Layer) -> str:
+    """The name of the node that fetches a layer's bytes."""
+    return f"libvirt-{number(layer)}-storage"
+
+
+def format_node(layer: Layer) -> str:
+    """The name of the node that knows a layer's image."""
+    return f"libvirt-{number(layer)}-format"
 
 
 def number(layer: Layer) -> int:

@@ -40,8 +40,13 @@ def assign_names(devices: Devices, *, q35: bool) -> None:
         disk.alias = disk_name(disk, narrow)
     for controller in devices.controllers:
         controller.alias = controller_name(controller, q35=q35)
+    # A card that is a function of the host's is a host device by another name.
+    functions = [card for card in devices.interfaces if card.type == "hostdev"]
+    groups: dict[str, list[Any]] = {
+        "interfaces": [card for card in devices.interfaces if card.type != "hostdev"],
+        "hostdevs": [*functions, *devices.hostdevs]}
     for family, prefix in _NUMBERED.items():
-        _number(getattr(devices, family), family, prefix)
+        _number(groups.get(family, getattr(devices, family)), family, prefix)
     for family, name in _SINGLE.items():
         device = getattr(devices, family)
         if device is not None and device.alias is None:

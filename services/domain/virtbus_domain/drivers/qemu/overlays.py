@@ -74,8 +74,8 @@ def remove_overlays(state_dir: Path, paths: GuestPaths) -> None:
     shutil.rmtree(overlay_directory(state_dir, paths), ignore_errors=True)
 
 
-def remove_orphans(state_dir: Path, run_dir: Path) -> None:
-    """Remove the overlays of guests that left no run directory either; it blocks."""
-    for directory in (state_dir / "transient").glob("*"):
-        if not (run_dir / "qemu" / directory.name).exists():
-            shutil.rmtree(directory, ignore_errors=True)
+def remove_other_overlays(state_dir: Path, directory: Path) -> None:
+    """Forget what guests wrote whose runs have no directory in this one any more; it blocks."""
+    for overlays in (state_dir / "transient").glob("*"):
+        if not (directory / overlays.name).exists():
+            shutil.rmtree(overlays, ignore_errors=True)

@@ -20,18 +20,20 @@ from virtbus_domain.drivers.qemu.chains import find_layers
 from virtbus_domain.drivers.qemu.command.boot import boot_order
 from virtbus_domain.drivers.qemu.command.chardev import channel_path
 from virtbus_domain.drivers.qemu.command.cpu import expand_cpu, verify_cpu
-from virtbus_domain.drivers.qemu.command.interface import TAP_TYPES
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.drivers.qemu.companions import start_companions
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.firmware import complete_firmware, read_descriptors, variables_template
+from virtbus_domain.drivers.qemu.host_devices import find_host_devices
+from virtbus_domain.drivers.qemu.host_network import open_interfaces
+from virtbus_domain.drivers.qemu.layers import Volume, layers
+from virtbus_domain.drivers.qemu.lookups import NO_LOOKUPS, Lookups
 from virtbus_domain.drivers.qemu.names import assign_names
 from virtbus_domain.drivers.qemu.overlays import make_overlays, overlay_directory
-from virtbus_domain.drivers.qemu.tap import create_tap
+from virtbus_domain.drivers.qemu.secrets import write_secrets
 from virtbus_domain.xml.chardev import ChardevSource
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.graphics import Graphics, Listen
-from virtbus_domain.xml.interface import Interface
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -41,10 +43,11 @@ _FIRST_CID = 3  # vsock(7): 0 to 2 have a meaning of their own
 
 
 async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPaths, state_dir: Path,
-                  stack: AsyncExitStack, *, kvm_problem: str | None) -> Setup:
+                  stack: AsyncExitStack, *, kvm_problem: str | None, lookups: Lookups = NO_LOOKUPS) -> Setup:
     """Make what the guest needs. ``model`` is completed; ``stack`` undoes. Raises ``LibvirtError``.
 
     ``state_dir`` is where what a guest keeps between its runs lies: its TPM's memory, its firmware's variables.
+    ``lookups`` answers for the node's other services; without it they cannot be asked.
     """
     assert model.devices is not None
     assert model.os is not None
@@ -52,21 +55,44 @@ async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPat
     machine = capabilities.canonical_machine(model.os.machine)
     verify_cpu(model, capabilities)
     model.cpu = expand_cpu(model, capabilities)
-    await asyncio.to_thread(find_layers, devices)
+    volumes = await _look_up_volumes(devices, lookups)
+    await asyncio.to_thread(find_layers, devices, volumes)
     assign_names(devices, q35=machine.name.startswith("pc-q35"))
     await make_overlays(devices, overlay_directory(state_dir, paths))
+    secrets = await write_secrets(devices, volumes, lookups, paths.directory / "secrets")
     await asyncio.to_thread(_choose_firmware, model, state_dir / "nvram")
     await asyncio.to_thread(_make_nvram, model)
     _name_sockets(devices, paths)
+    await _look_up_addresses(devices, lookups)
     _choose_ports(devices)
-    descriptors = await _open_taps(devices, stack)
+    await asyncio.to_thread(find_host_devices, devices)
+    descriptors = await open_interfaces(model, paths.directory, lookups, stack)
     descriptors |= _open_vsock(devices, stack)
     await start_companions(model, paths, state_dir, stack)
     if model.memory_backing is not None or (model.cpu and model.cpu.numa):
         (paths.directory / "ram").mkdir(mode=0o700, exist_ok=True)
     return Setup(domain=model, capabilities=capabilities, machine=machine, run_dir=paths.directory,
-                 descriptors=descriptors, optical_drives=await asyncio.to_thread(_optical_drives, devices),
+                 descriptors=descriptors, secrets=secrets, volumes=volumes,
+                 optical_drives=await asyncio.to_thread(_optical_drives, devices),
                  boot=boot_order(model.os, devices), kvm_problem=kvm_problem)
+
+
+async def _look_up_volumes(devices: Devices, lookups: Lookups) -> dict[tuple[str, str], Volume]:
+    """What the storage volumes of the disks are."""
+    names = {(layer.source.pool or "", layer.source.volume or "") for disk in devices.disks for layer in layers(disk)
+             if layer.type == "volume" and layer.source is not None}
+    return {(pool, volume): await lookups.volume(pool, volume) for pool, volume in sorted(names)}
+
+
+async def _look_up_addresses(devices: Devices, lookups: Lookups) -> None:
+    """Where a screen is shown that is to be seen on a network: at the host's own address there."""
+    for graphics in devices.graphics:
+        for listen in graphics.listens:
+            if listen.type == "network":
+                listen.address = (await lookups.network(listen.network or "")).address
+                if listen.address is None:
+                    raise LibvirtError(c.VIR_ERR_XML_ERROR, f"network '{listen.network}' doesn't have an IP address",
+                                       domain=c.VIR_FROM_QEMU)
 
 
 def _choose_firmware(model: Domain, nvram_dir: Path) -> None:
@@ -163,27 +189,6 @@ def _has_tray(path: str) -> bool:
 
 
 # --- devices of the host --------------------------------------------------------------------------------------------
-
-
-async def _open_taps(devices: Devices, stack: AsyncExitStack) -> dict[str, list[str]]:
-    """A tap device for each interface that QEMU reaches through one; those of type network once a bridge is known."""
-    descriptors: dict[str, list[str]] = {}
-    for interface in devices.interfaces:
-        if not _needs_tap(interface):
-            continue
-        bridge = interface.source.bridge if interface.source else None
-        tap = await create_tap(interface.mac or "", bridge, interface.target_dev)
-        # Our copy: QEMU inherits its own, with which the device lives and ends.
-        stack.callback(os.close, tap.fd)
-        interface.target_dev = tap.name
-        descriptors[str(interface.alias)] = [str(tap.fd)]
-    return descriptors
-
-
-def _needs_tap(interface: Interface) -> bool:
-    bridge = interface.source.bridge if interface.source else None
-    return interface.type == "ethernet" or (
-        interface.type in TAP_TYPES and interface.type != "direct" and bool(bridge))
 
 
 def _open_vsock(devices: Devices, stack: AsyncExitStack) -> dict[str, list[str]]:

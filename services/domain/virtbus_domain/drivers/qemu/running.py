@@ -14,9 +14,9 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from virtbus_domain.driver import DomainDriver
+from virtbus_domain.drivers.qemu.clearing import clear_after, clear_after_all
 from virtbus_domain.drivers.qemu.discovery import FoundGuest, find_guests
 from virtbus_domain.drivers.qemu.guest import RESUMED, STARTED, STATE_EVENTS, SUSPENDED, Guest
-from virtbus_domain.drivers.qemu.overlays import remove_orphans, remove_overlays
 from virtbus_domain.drivers.qemu.process import QemuProcess, exit_error
 from virtbus_domain.moves import Move
 from virtbus_domain.object import DomainObject, identity
@@ -65,7 +65,7 @@ class RunningGuests(DomainDriver):
     async def _find(self) -> None:
         """Take in what runs and what has ended since the service last looked; to be called once, after ``load``."""
         found = {guest.uuid: guest for guest in find_guests(self.host.run_dir)}
-        await asyncio.to_thread(remove_orphans, self.host.state_dir, self.host.run_dir)
+        await clear_after_all(self.host.run_dir, self.host.state_dir)
         for gone in [d for d in self.domains if d.active and d.uuid not in found]:
             await self.moved(gone, _end_unseen(gone))
         starts, others = [], []
@@ -253,8 +253,7 @@ class RunningGuests(DomainDriver):
     async def _clear_away(self, guest: Guest) -> None:
         """Nobody waits for this: the next start has directories of its own, and leftovers go when we start."""
         await asyncio.sleep(CLEAR_AWAY)
-        await asyncio.to_thread(remove_overlays, self.host.state_dir, guest.paths)
-        await asyncio.to_thread(guest.paths.remove)
+        await clear_after(guest.paths, self.host.state_dir)
 
 
 def _end_unseen(domain: DomainObject) -> Move:

@@ -10,15 +10,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
+from virtbus_domain.drivers.qemu.clearing import clear_after
 from virtbus_domain.drivers.qemu.command import build
 from virtbus_domain.drivers.qemu.command.devices import of_family
 from virtbus_domain.drivers.qemu.command.live_settings import SETTINGS
 from virtbus_domain.drivers.qemu.command.parts import Command
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
+from virtbus_domain.drivers.qemu.lookups import NO_LOOKUPS, Lookups
 from virtbus_domain.drivers.qemu.monitor import listen
 from virtbus_domain.drivers.qemu.names import fill_ptys
-from virtbus_domain.drivers.qemu.overlays import remove_overlays
 from virtbus_domain.drivers.qemu.prepare import prepare
 from virtbus_domain.drivers.qemu.process import launch
 from virtbus_domain.drivers.qemu.supported import check_supported
@@ -27,7 +28,7 @@ from virtbus_domain.xml.domain import Domain
 
 
 async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilities, state_dir: Path, *,
-                      kvm_problem: str | None, paused: bool) -> str:
+                      kvm_problem: str | None, paused: bool, lookups: Lookups = NO_LOOKUPS) -> str:
     """Start QEMU as ``model`` says; the live document. ``model`` is completed with what really runs.
 
     Raises ``LibvirtError``.
@@ -36,7 +37,8 @@ async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilitie
     guest.paths.create()
     try:
         async with AsyncExitStack() as stack:
-            setup = await prepare(model, capabilities, guest.paths, state_dir, stack, kvm_problem=kvm_problem)
+            setup = await prepare(model, capabilities, guest.paths, state_dir, stack, kvm_problem=kvm_problem,
+                                  lookups=lookups)
             listener = listen(guest.paths.monitor)
             stack.callback(listener.close)
             line = build(setup, monitor=f"fd={listener.fileno()}")
@@ -51,8 +53,7 @@ async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilitie
             await process.kill()
             raise
     except BaseException:
-        remove_overlays(state_dir, guest.paths)
-        guest.paths.remove()
+        await clear_after(guest.paths, state_dir)
         raise
 
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from virtbus_domain.drivers.qemu.command.arguments import Json, Null, unsupported
 from virtbus_domain.drivers.qemu.command.parts import Part, part_blockdev, part_object
 from virtbus_domain.drivers.qemu.command.protocols import protocol_options
+from virtbus_domain.drivers.qemu.command.secret_names import key_secret
 from virtbus_domain.drivers.qemu.command.setup import Setup
-from virtbus_domain.drivers.qemu.layers import Layer, image_format, number
+from virtbus_domain.drivers.qemu.layers import Layer, format_node, image_format, number, resolved, storage_node
 from virtbus_domain.xml.disk import BackingStore, Disk, DiskDriver, Iotune
 from virtbus_domain.xml.storage_source import DiskSource
 
@@ -40,12 +41,11 @@ def disk_nodes(disk: Disk, setup: Setup) -> tuple[list[Part], str]:
     if driver.name not in (None, "qemu"):
         raise unsupported(f"driver '{driver.name}' of '{disk.alias}'")
     below = _backing_nodes(disk.backing_store, driver, setup)
-    layer, top = _layer(disk, _with_credentials(disk, disk.source), driver, setup, read_only=bool(disk.readonly),
-                        cdrom=disk.device == "cdrom")
+    layer, top = _layer(disk, driver, setup, read_only=bool(disk.readonly), cdrom=disk.device == "cdrom")
     parts = [*below, *layer]
     if disk.iotune is not None and (limits := _limits(disk.iotune)):
         group = disk.iotune.group_name or f"throttle-{disk.alias}"
-        name = f"libvirt-{disk.source.index}-throttle"
+        name = f"libvirt-{number(disk)}-throttle"
         if _is_first_of_group(disk, setup):
             parts.append(part_object("throttle-group", group, limits=limits))
         parts.append(part_blockdev("throttle", name, throttle_group=group, file=top))
@@ -78,7 +78,7 @@ def _backing_nodes(backing: BackingStore | None, driver: DiskDriver, setup: Setu
     """The layers below, the lowest first. They are only read."""
     if backing is None or backing.source is None:
         return []
-    layer, _ = _layer(backing, backing.source, driver, setup, read_only=True, cdrom=False)
+    layer, _ = _layer(backing, driver, setup, read_only=True, cdrom=False)
     return [*_backing_nodes(backing.backing_store, driver, setup), *layer]
 
 
@@ -87,18 +87,20 @@ def _name_below(layer: Layer) -> str | Null | None:
     backing = layer.backing_store
     if backing is None or image_format(layer) not in _CHAINED:
         return None
-    return Null.NULL if backing.source is None else f"libvirt-{number(backing)}-format"
+    return Null.NULL if backing.source is None else format_node(backing)
 
 
-def _layer(layer: Layer, source: DiskSource, driver: DiskDriver, setup: Setup, *, read_only: bool,
-           cdrom: bool) -> tuple[list[Part], str]:
-    storage, name = f"libvirt-{number(layer)}-storage", f"libvirt-{number(layer)}-format"
+def _layer(layer: Layer, driver: DiskDriver, setup: Setup, *, read_only: bool, cdrom: bool) -> tuple[list[Part], str]:
+    kind, source = resolved(layer, setup.volumes)
+    if isinstance(layer, Disk):
+        source = _with_credentials(layer, source)
+    storage, name = storage_node(layer), format_node(layer)
     known = image_format(layer)
     if known not in FORMATS:
         raise unsupported(f"image format '{known}' of '{storage}'")
     direct, no_flush, _ = CACHE.get(driver.cache or "", (None, None, None))
     cache: Json = None if direct is None else {"direct": direct, "no_flush": no_flush}
-    options, secrets = protocol_options(source, layer.type or "file", storage, setup, cdrom=cdrom, aio=driver.io)
+    options, secrets = protocol_options(source, kind, storage, setup, cdrom=cdrom, aio=driver.io)
     protocol = part_blockdev(str(options.pop("driver")), storage, **options, cache=cache, auto_read_only=True,
                              discard="unmap")
     properties, key = _format_options(source, known, name, setup)
@@ -122,11 +124,11 @@ def _format_options(source: DiskSource, known: str, name: str, setup: Setup
             raise unsupported(f"a slice of an image of format '{known}'")
         properties |= {"offset": piece.offset, "size": piece.size}
     encryption = source.encryption
-    if encryption is None:
+    if encryption is None or encryption.engine == "librbd":  # that one is the protocol node's
         return properties, []
-    if encryption.format not in ("luks", "default", "qcow") or encryption.engine not in (None, "qemu"):
+    if encryption.format not in ("luks", "default", "qcow"):
         raise unsupported(f"encryption '{encryption.format}' by '{encryption.engine}'")
-    secret = f"{name}-encryption-secret0"
+    secret = key_secret(name)
     key: Mapping[str, Json] = {"format": "luks", "key_secret": secret}
     if known == "qcow2":
         properties["encrypt"] = key

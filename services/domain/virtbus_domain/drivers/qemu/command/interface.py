@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from virtbus_domain.drivers.qemu.command.arguments import Json, unsupported
+from virtbus_domain.drivers.qemu.command.hostdev import assigned_function
 from virtbus_domain.drivers.qemu.command.parts import Part, part_chardev, part_device, part_netdev
 from virtbus_domain.drivers.qemu.command.place import place, rom, transitional, virtio_options
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.xml.address import PciAddress
 from virtbus_domain.xml.interface import Interface, InterfaceDriver
 
 # Types whose host end is a tap or macvtap device that is made before QEMU starts.
 TAP_TYPES = ("network", "bridge", "ethernet", "direct")
-_VIRTIO = ("virtio", "virtio-transitional", "virtio-non-transitional")
+VIRTIO = ("virtio", "virtio-transitional", "virtio-non-transitional")
 
 
 def interface_parts(interface: Interface, setup: Setup) -> list[Part]:
@@ -19,7 +23,7 @@ def interface_parts(interface: Interface, setup: Setup) -> list[Part]:
     number = name.removeprefix("net")
     back_end = f"hostnet{number}" if number.isdecimal() else f"host{name}"
     if interface.type == "hostdev":
-        raise unsupported(f"'{name}' of type hostdev")
+        return [_function(interface, setup)]
     return [*_host_end(interface, back_end, setup), _card(interface, back_end, setup)]
 
 
@@ -29,9 +33,9 @@ def _host_end(interface: Interface, name: str, setup: Setup) -> list[Part]:
     if interface.type in TAP_TYPES:
         if not descriptors:
             raise unsupported(f"'{interface.alias}' of type {interface.type} without a device on the host")
-        several = len(descriptors) > 1
-        return [part_netdev("tap", name, fd=None if several else descriptors[0],
-                            fds=":".join(descriptors) if several else None, sndbuf=interface.sndbuf)]
+        vhost = setup.descriptors.get(vhost_descriptors(str(interface.alias)), ())
+        return [part_netdev("tap", name, **_descriptors("fd", descriptors), vhost=True if vhost else None,
+                            **_descriptors("vhostfd", vhost), sndbuf=interface.sndbuf)]
     match interface.type:
         case "user" if interface.backend is None or interface.backend.type is None:
             return [part_netdev("user", name, **_user_network(interface))]
@@ -59,6 +63,28 @@ def _host_end(interface: Interface, name: str, setup: Setup) -> list[Part]:
     raise unsupported(f"'{interface.alias}' of type {interface.type}")
 
 
+def vhost_descriptors(alias: str) -> str:
+    """Under which name the open files of the kernel's help with a card stand."""
+    return f"{alias}.vhost"
+
+
+def _descriptors(name: str, descriptors: Sequence[str]) -> dict[str, Json]:
+    """One file under a name, or several under its plural."""
+    if len(descriptors) > 1:
+        return {f"{name}s": ":".join(descriptors)}
+    return {name: descriptors[0]} if descriptors else {}
+
+
+def _function(interface: Interface, setup: Setup) -> Part:
+    """A card of the host, or a function of one, that the guest gets for itself."""
+    name = str(interface.alias)
+    address = interface.source.device_address if interface.source else None
+    driver = interface.driver.name if interface.driver else None
+    if not isinstance(address, PciAddress) or driver not in (None, "vfio"):
+        raise unsupported(f"the host's device of '{name}'")
+    return assigned_function(interface, address, setup)
+
+
 def _user_network(interface: Interface) -> dict[str, Json]:
     properties: dict[str, Json] = {}
     for address in interface.ips:
@@ -73,7 +99,7 @@ def _card(interface: Interface, back_end: str, setup: Setup) -> Part:
     name, model = str(interface.alias), interface.model or "rtl8139"
     properties = {"netdev": back_end, "mac": interface.mac, "bootindex": setup.boot.get(name),
                   **rom(interface), **place(interface, setup)}
-    if model in _VIRTIO:
+    if model in VIRTIO:
         options = _virtio_card(interface.driver, interface)
         return part_device(transitional("virtio-net-pci", model), name, **options, **properties)
     return part_device(model, name, **properties)  # any other card is named as QEMU names it

@@ -62,6 +62,8 @@ def _none(device: Any) -> str | None:
 def _plug_disk(disk: Disk) -> str | None:
     if disk.device == "floppy":
         return "floppy device hotplug isn't supported"
+    if disk.transient is not None:  # an overlay is made by a start only
+        return "transient disk hotplug isn't supported"
     return None if disk.target_bus in _PLUGGED_BUSES else f"disk bus '{disk.target_bus}' cannot be hotplugged."
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from virtbus_domain.drivers.qemu.command.arguments import Json, unsupported
 from virtbus_domain.drivers.qemu.command.parts import Part
+from virtbus_domain.drivers.qemu.command.secret_names import auth_secret, cookie_secret, key_secret
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.xml.storage_source import DiskSource, StorageHost
 from virtbus_shared import constants as c
@@ -50,7 +51,7 @@ def _auth(source: DiskSource, node: str, setup: Setup) -> tuple[str | None, str 
     """User, name of the secret object, and the object."""
     if source.auth is None:
         return None, None, []
-    secret = f"{node}-auth-secret0"
+    secret = auth_secret(node)
     return source.auth.username, secret, [setup.secret(secret)]
 
 
@@ -62,9 +63,14 @@ def _rbd(source: DiskSource, node: str, setup: Setup) -> Built:
     user, secret, parts = _auth(source, node, setup)
     servers: list[Json] = [{"host": host.name, "port": str(host.port or 0)} for host in source.hosts]
     modes: list[Json] | None = ["cephx", "none"] if secret else None
+    encrypted: Json = None
+    if source.encryption is not None and source.encryption.engine == "librbd":
+        key = key_secret(node.replace("-storage", "-format"))
+        encrypted = {"format": source.encryption.format, "key_secret": key}
+        parts = [*parts, setup.secret(key)]
     return {"driver": "rbd", "pool": pool, "namespace": namespace, "image": image, "snapshot": source.snapshot,
             "conf": source.config_file, "server": servers or None, "user": user, "key_secret": secret,
-            "auth_client_required": modes}, parts
+            "auth_client_required": modes, "encrypt": encrypted}, parts
 
 
 def _iscsi(source: DiskSource, node: str, setup: Setup) -> Built:
@@ -100,7 +106,7 @@ def _curl(source: DiskSource, node: str, setup: Setup) -> Built:
     user, secret, parts = _auth(source, node, setup)
     cookie: str | None = None
     if source.cookies:
-        cookie = f"{node}-httpcookie-secret0"
+        cookie = cookie_secret(node)
         parts = [*parts, setup.secret(cookie)]
     return {"driver": source.protocol, "url": url, "username": user, "password_secret": secret,
             "sslverify": source.ssl_verify, "cookie_secret": cookie, "timeout": source.timeout,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import Machine, QemuCapabilities
 from virtbus_domain.drivers.qemu.command.parts import Part, part_object
+from virtbus_domain.drivers.qemu.layers import Volumes
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
@@ -24,10 +25,11 @@ class Setup:
 
     ``run_dir`` is the guest's own directory, in which sockets of helpers and of channels lie. ``descriptors`` are the
     open files for a device by alias, in QEMU's spelling: numbers of inherited ones, or names given by ``getfd``.
-    ``secrets`` are files that hold a secret, by the id of its QEMU object; ``optical_drives`` are the block devices
-    that are drives with a tray. ``boot`` is the place in the boot order by alias; ``kvm_problem`` tells why KVM cannot
-    be used, if so; ``now`` is the time in seconds since 1970 that a clock with an offset starts from, the present when
-    None. A domain whose firmware is chosen automatically has its loader and nvram filled in by then.
+    ``secrets`` are files that hold a secret, by the id of its QEMU object; ``volumes`` tell what the storage volumes
+    of the disks are; ``optical_drives`` are the block devices that are drives with a tray. ``boot`` is the place in
+    the boot order by alias; ``kvm_problem`` tells why KVM cannot be used, if so; ``now`` is the time in seconds since
+    1970 that a clock with an offset starts from, the present when None. A domain whose firmware is chosen
+    automatically has its loader and nvram filled in by then.
     """
 
     domain: Domain
@@ -36,6 +38,7 @@ class Setup:
     run_dir: Path
     descriptors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    volumes: Volumes = field(default_factory=dict)
     optical_drives: Collection[str] = ()
     boot: Mapping[str, int] = field(default_factory=dict)
     kvm_problem: str | None = None
