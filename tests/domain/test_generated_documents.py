@@ -17,7 +17,7 @@ from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.capabilities_probe import probe
 from virtbus_domain.drivers.qemu.command import Setup, boot_order, build
 from virtbus_domain.drivers.qemu.names import assign_names
-from virtbus_domain.drivers.qemu.native.options import mapping
+from virtbus_domain.drivers.qemu.native.options import members
 from virtbus_domain.drivers.qemu.reading import complete
 from virtbus_domain.normalise import Context, normalise
 from virtbus_domain.xml import format_domain, parse_domain
@@ -126,11 +126,11 @@ def test_no_string_becomes_an_option(document: str) -> None:
     for channel in model.devices.channels:
         assert channel.target
         assert channel.target.name in parsed
-    assert mapping(argv[argv.index("-name") + 1])["guest"] == model.name
+    assert dict(members(argv[argv.index("-name") + 1]))["guest"] == model.name
     if model.os.cmdline:
         assert argv[argv.index("-append") + 1] == model.os.cmdline
     for serial in model.devices.serials:
-        [line] = [mapping(argv[place + 1], "backend") for place, word in enumerate(argv)
+        [line] = [dict(members(argv[place + 1], "backend")) for place, word in enumerate(argv)
                   if word == "-chardev" and f"id=char{serial.alias}" in argv[place + 1]]
         assert line["path"] == serial.source[0].path
 

@@ -1,41 +1,35 @@
-"""The machine of a command line: identity, type and features, CPU, memory, clock, firmware, what the guest reads."""
+"""The machine of a command line: identity, type and features, CPUs, clock, power, and what the user added."""
 
 from __future__ import annotations
 
 import calendar
+import re
 import time
-from collections.abc import Callable
-from typing import Any
 
-from virtbus_domain.drivers.qemu.command.cpu import HYPERV, KVM
-from virtbus_domain.drivers.qemu.cpu_models import to_libvirt
 from virtbus_domain.drivers.qemu.native.devices import read_devices
-from virtbus_domain.drivers.qemu.native.options import (
-    CommandWords,
-    mapping,
-    members,
-    number,
-    refusal,
-    switched,
-)
-from virtbus_domain.xml.boot import AcpiTable, Loader, Nvram, Os
+from virtbus_domain.drivers.qemu.native.firmware import SECURE_FLASH, read_boot, read_firmware, read_guest_data
+from virtbus_domain.drivers.qemu.native.memory import read_memory
+from virtbus_domain.drivers.qemu.native.options import members, refusal
+from virtbus_domain.drivers.qemu.native.processor import features_of, read_processor
+from virtbus_domain.drivers.qemu.native.values import Command, Values
+from virtbus_domain.xml import format_domain, parse_domain
+from virtbus_domain.xml.boot import Os
 from virtbus_domain.xml.clock import Clock, Timer
-from virtbus_domain.xml.cpu import Cpu, CpuFeature, CpuModel, CpuTopology, NumaCell, NumaSibling
+from virtbus_domain.xml.cpu import Cpu, CpuTopology
 from virtbus_domain.xml.domain import Devices, Domain
-from virtbus_domain.xml.features import Apic, Features, Hyperv, Kvm, Smm, Switch
-from virtbus_domain.xml.memory import (
-    HugePage,
-    HugePages,
-    MemoryBacking,
-    Numatune,
-    NumatuneCell,
-    NumatuneMemory,
-)
+from virtbus_domain.xml.features import Features, Kvm, Smm, Switch
+from virtbus_domain.xml.memory import MemoryBacking
 from virtbus_domain.xml.qemu_namespace import QemuArg, QemuCommandline, QemuEnv
-from virtbus_domain.xml.sysinfo import BaseBoard, Sysinfo, SysinfoEntry
 from virtbus_domain.xml.tuning import IoThread
+from virtbus_shared.errors import LibvirtError
 
-_POLICIES = {"bind": "strict", "preferred": "preferred", "interleave": "interleave"}
+# What each command has, and no document says.
+_FIXED = {
+    "-sandbox": "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    "-mon": "chardev=charmonitor,id=monitor,mode=control", "-msg": "timestamp=on",
+    "-S": "", "-no-user-config": "", "-nodefaults": ""}
+_TRANSLATION_BUFFER = 32  # MiB, of a guest that asks for none
+_MIB = 1024 * 1024
 
 
 def from_arguments(text: str) -> Domain:
@@ -44,367 +38,207 @@ def from_arguments(text: str) -> Domain:
     Raises ``LibvirtError``: ``VIR_ERR_INVALID_ARG`` for what is no command line, ``VIR_ERR_CONFIG_UNSUPPORTED`` with
     the option for what a document cannot say.
     """
-    words = CommandWords(text)
-    domain = Domain(os=Os(type="hvm"), devices=Devices(emulator=words.program), clock=Clock(offset="utc"))
-    for option in dict.fromkeys(name for name, _ in words.options):
-        read = _OPTIONS.get(option, _refuse)
-        read(domain, words, option)
-    devices = read_devices(words, domain)
-    devices.emulator = words.program
-    domain.devices = devices
-    _own(domain, words)
-    return domain
+    command = Command(text)
+    _refuse_secrets(command)
+    domain = Domain(os=Os(type="hvm"), features=Features(), memory_backing=MemoryBacking(), cpu=Cpu(),
+                    clock=Clock(offset="utc"), devices=Devices(emulator=command.words.program))
+    _read_constants(command)
+    _read_identity(command, domain)
+    _read_machine(command, domain)
+    _read_accelerator(command, domain)
+    read_processor(command.word("-cpu"), domain)
+    _read_vcpus(command, domain)
+    read_memory(command, domain)
+    _read_iothreads(command, domain)
+    read_guest_data(command, domain)
+    _read_clock(command, domain)
+    _read_globals(command, domain)
+    _read_actions(command, domain)
+    read_boot(command, domain)
+    read_firmware(command, domain)
+    read_devices(command, domain)
+    _read_own(command, domain)
+    command.finish()
+    _drop_empty(domain)
+    return _as_document(domain)
 
 
-def _refuse(domain: Domain, words: CommandWords, option: str) -> None:
-    del domain
-    raise refusal(f"option {option} {words.first(option)}")
+def _refuse_secrets(command: Command) -> None:
+    for secret in command.all("-object", "secret"):
+        raise refusal(f"{secret.what}: which secret it is, the command does not say")
 
 
-def _nothing(domain: Domain, words: CommandWords, option: str) -> None:
-    """What every command has, or what the devices are read from."""
+def _drop_empty(domain: Domain) -> None:
+    for name, empty in (("features", Features()), ("memory_backing", MemoryBacking()), ("cpu", Cpu())):
+        if getattr(domain, name) == empty:
+            setattr(domain, name, None)
 
 
-def _name(domain: Domain, words: CommandWords, option: str) -> None:
-    domain.name = mapping(words.first(option)).get("guest")
+def _as_document(domain: Domain) -> Domain:
+    """The domain as its document says it. Values that no document may have are refused here, once for all readers."""
+    try:
+        return parse_domain(format_domain(domain, live=False, secure=True))
+    except LibvirtError as error:
+        raise refusal(str(error)) from None
 
 
-def _uuid(domain: Domain, words: CommandWords, option: str) -> None:
-    domain.uuid = words.first(option)
+def _read_constants(command: Command) -> None:
+    for option, expected in _FIXED.items():
+        value = command.word(option)
+        if value is None:
+            raise refusal(f"a command without {option}")
+        if value != expected:
+            raise refusal(f"{option} {value}")
+    monitor = command.named("-chardev", "charmonitor")
+    monitor.skip("path", "fd")
+    monitor.expect("server", True)
+    monitor.expect("wait", False)
 
 
-def _features(domain: Domain) -> Features:
-    domain.features = domain.features or Features()
-    return domain.features
+def _read_identity(command: Command, domain: Domain) -> None:
+    name = command.one("-name")
+    if name is not None:
+        domain.name = name.required_text("guest")
+        name.expect("debug-threads", True)
+    domain.uuid = command.word("-uuid")
 
 
-def _backing(domain: Domain) -> MemoryBacking:
-    domain.memory_backing = domain.memory_backing or MemoryBacking()
-    return domain.memory_backing
-
-
-def _timer(domain: Domain, name: str, **values: Any) -> None:
-    assert domain.clock is not None
-    domain.clock.timers.append(Timer(name=name, **values))
-
-
-def _machine(domain: Domain, words: CommandWords, option: str) -> None:
-    values: dict[str, str] = {}
-    for text in words.all(option):
-        values |= mapping(text, "type")
+def _read_machine(command: Command, domain: Domain) -> None:
+    machine = next((values for values in command.all("-machine") if values.kind), None)
+    if machine is None:
+        raise refusal("a command without -machine")
     assert domain.os is not None
-    domain.os.machine = values.get("type")
-    features = _features(domain)
-    features.acpi = values.get("acpi") != "off"
-    if "vmport" in values:
-        features.vmport = Switch(state=switched(values["vmport"]))
-    if "smm" in values:
-        features.smm = Smm(state=switched(values["smm"]))
-    if values.get("kernel-irqchip", values.get("kernel_irqchip")) == "split":
-        features.ioapic_driver = "qemu"
-    if values.get("mem-merge") == "off":
-        _backing(domain).nosharepages = True
-    if "hpet" in values:
-        _timer(domain, "hpet", present=switched(values["hpet"]))
-    if values.get("graphics") == "off":
-        domain.os.bios_useserial = True
-    if features == Features():
-        domain.features = None
+    assert domain.memory_backing is not None
+    assert domain.clock is not None
+    features, backing = features_of(domain), domain.memory_backing
+    domain.os.machine = machine.kind
+    machine.expect("usb", False)
+    vmport, smm, hpet = machine.flag("vmport"), machine.flag("smm"), machine.flag("hpet")
+    features.vmport = None if vmport is None else Switch(state=vmport)
+    features.smm = None if smm is None else Smm(state=smm)
+    features.ioapic_driver = machine.word("kernel_irqchip", {"split": "qemu"})
+    features.acpi = machine.flag("acpi") is not False
+    domain.memory_dump_core = machine.flag("dump-guest-core") or None
+    backing.nosharepages = machine.flag("mem-merge") is False
+    domain.os.bios_useserial = True if machine.flag("graphics") is False else None
+    if hpet is not None:
+        domain.clock.timers.append(Timer(name="hpet", present=hpet))
+    machine.skip("memory-backend", "pflash0", "pflash1", "nvdimm")  # of memory, firmware and memory modules
 
 
-def _accelerator(domain: Domain, words: CommandWords, option: str) -> None:
-    values = mapping(words.first(option), "accel")
-    domain.type = {"kvm": "kvm", "tcg": "qemu"}.get(values["accel"])
-    if values.get("tb-size") not in (None, "32"):
-        _features(domain).tb_cache = (number(values["tb-size"]) or 0) * 1024
-
-
-# --- the CPU --------------------------------------------------------------------------------------------------------
-
-_HYPERV_OF = {qemu: ours for ours, qemu in HYPERV.items()}
-_KVM_OF = {said: (ours, state) for ours, (state, said) in KVM.items()}
-_MODES = {"host": "host-passthrough", "max": "maximum"}
-
-
-def _cpu(domain: Domain, words: CommandWords, option: str) -> None:
-    first, *rest = members(words.first(option), "model")
-    cpu = domain.cpu = domain.cpu or Cpu()
-    mode = _MODES.get(first[1])
-    cpu.mode = mode or "custom"
-    if mode is None:
-        cpu.model, cpu.match = CpuModel(name=first[1], fallback="forbid"), "exact"
-        cpu.check = "none"
-    for name, value in rest:
-        _cpu_property(domain, cpu, name, value)
-
-
-def _cpu_property(domain: Domain, cpu: Cpu, name: str, value: str) -> None:
-    if name in _HYPERV_OF:
-        features = _features(domain)
-        features.hyperv = features.hyperv or Hyperv()
-        ours = _HYPERV_OF[name]
-        setattr(features.hyperv, ours, value != "off")
-        if ours == "spinlocks" and value != "off":
-            features.hyperv.spinlocks_retries = int(value, 0)
-        elif ours == "vendor_id":
-            features.hyperv.vendor_id_value = value
-    elif f"{name}={value}" in _KVM_OF:
-        features = _features(domain)
-        features.kvm = features.kvm or Kvm()
-        ours, state = _KVM_OF[f"{name}={value}"]
-        setattr(features.kvm, ours, state)
-    elif name == "hv-time":
-        _timer(domain, "hypervclock", present=switched(value))
-    elif name == "kvmclock":
-        _timer(domain, "kvmclock", present=switched(value))
-    elif name == "tsc-frequency":
-        _timer(domain, "tsc", frequency=number(value))
-    elif name == "kvm-pv-eoi":
-        _features(domain).apic = Apic(eoi=switched(value))
-    elif name == "pmu":
-        _features(domain).pmu = Switch(state=switched(value))
-    elif name == "migratable":
-        cpu.migratable = switched(value)
-    elif value in ("on", "off"):
-        cpu.features.append(CpuFeature(name=to_libvirt(name), policy="require" if value == "on" else "disable"))
+def _read_accelerator(command: Command, domain: Domain) -> None:
+    accelerator = command.one("-accel")
+    if accelerator is None:
+        raise refusal("a command without -accel")
+    if accelerator.kind == "kvm":
+        domain.type = "kvm"
+        size = accelerator.number("dirty-ring-size")
+        if size is not None:
+            features = features_of(domain)
+            features.kvm = Kvm(dirty_ring=True, dirty_ring_size=size)
+    elif accelerator.kind == "tcg":
+        domain.type = "qemu"
+        buffer = accelerator.required_number("tb-size")
+        if buffer != _TRANSLATION_BUFFER:
+            features_of(domain).tb_cache = buffer * 1024
     else:
-        raise refusal(f"-cpu {name}={value}")
+        raise refusal(accelerator.what)
 
 
-def _vcpus(domain: Domain, words: CommandWords, option: str) -> None:
-    values = mapping(words.first(option), "cpus")
-    count, most = number(values["cpus"]), number(values.get("maxcpus"))
-    domain.vcpu, domain.vcpu_current = most or count, count if most else None
-    sockets, dies, cores, threads = (number(values.get(name)) for name in ("sockets", "dies", "cores", "threads"))
+def _read_vcpus(command: Command, domain: Domain) -> None:
+    counts = command.one("-smp")
+    if counts is None:
+        raise refusal("a command without -smp")
+    online, most = counts.required_number("cpus"), counts.number("maxcpus")
+    domain.vcpu, domain.vcpu_current = most or online, online if most else None
+    sockets, cores, threads = (counts.required_number(name) for name in ("sockets", "cores", "threads"))
+    dies = counts.number("dies")
     if dies is not None:
-        domain.cpu = domain.cpu or Cpu()
+        assert domain.cpu is not None
         domain.cpu.topology = CpuTopology(sockets=sockets, dies=dies, cores=cores, threads=threads)
+    elif (sockets, cores, threads) != (domain.vcpu, 1, 1):
+        raise counts.lacks("dies")
 
 
-# --- memory ---------------------------------------------------------------------------------------------------------
+def _read_iothreads(command: Command, domain: Domain) -> None:
+    for item in command.all("-object", "iothread"):
+        found = re.fullmatch("iothread([0-9]{1,9})", item.id, re.ASCII)
+        if found is None:
+            raise refusal(item.what)
+        domain.iothreadids.append(IoThread(
+            id=int(found[1]), thread_pool_min=item.number("thread-pool-min"),
+            thread_pool_max=item.number("thread-pool-max"), poll_max=item.number("poll-max-ns"),
+            poll_grow=item.number("poll-grow"), poll_shrink=item.number("poll-shrink")))
+    domain.iothreads = len(domain.iothreadids) or None
 
 
-def _memory(domain: Domain, words: CommandWords, option: str) -> None:
-    values = mapping(words.first(option), "size")
-    size = values["size"]
-    domain.memory = (number(size.removesuffix("k")) or 0) * (1 if size.endswith("k") else 1024)
-    if "maxmem" in values:
-        domain.max_memory = number(values["maxmem"].removesuffix("k"))
-        domain.max_memory_slots = number(values.get("slots"))
+# --- clock and power ------------------------------------------------------------------------------------------------
 
 
-def _overcommit(domain: Domain, words: CommandWords, option: str) -> None:
-    if mapping(words.first(option)).get("mem-lock") == "on":
-        _backing(domain).locked = True
-
-
-def _objects(domain: Domain, words: CommandWords, option: str) -> None:
-    """I/O threads, and the back ends of the main memory; the others belong to devices."""
-    cells = {value for text in words.all("-numa") for key, value in members(text, "kind") if key == "memdev"}
-    backends = {item["id"]: item for item in words.objects(option) if item["qom-type"].startswith("memory-backend")}
-    main = mapping(words.first("-machine"), "type").get("memory-backend")
-    for name in (main, *sorted(cells)):
-        if name in backends:
-            _backend(domain, backends[name], is_cell=name in cells)
-    threads = [item for item in words.objects(option) if item["qom-type"] == "iothread"]
-    if threads:
-        domain.iothreads = len(threads)
-        domain.iothreadids = [IoThread(
-            id=int(item["id"].removeprefix("iothread")), thread_pool_min=item.get("thread-pool-min"),
-            thread_pool_max=item.get("thread-pool-max"), poll_max=item.get("poll-max-ns"),
-            poll_grow=item.get("poll-grow"), poll_shrink=item.get("poll-shrink")) for item in threads]
-
-
-def _backend(domain: Domain, item: dict[str, Any], *, is_cell: bool) -> None:
-    kind = item["qom-type"].removeprefix("memory-backend-")
-    if item.get("hugetlb"):
-        size = item.get("hugetlbsize")
-        pages = [HugePage(size=size // 1024)] if size else []
-        _backing(domain).hugepages = HugePages(pages=pages)
-    elif kind != "ram":
-        _backing(domain).source_type = kind
-    if "share" in item and not is_cell:
-        _backing(domain).access_mode = "shared" if item["share"] else "private"
-    if item.get("prealloc") and not item.get("hugetlb"):
-        _backing(domain).allocation_mode = "immediate"
-        _backing(domain).allocation_threads = item.get("prealloc-threads")
-    if "discard-data" in item:
-        _backing(domain).discard = True
-    if "policy" in item:
-        domain.numatune = domain.numatune or Numatune()
-        mode, nodes = _POLICIES[item["policy"]], ",".join(map(str, item["host-nodes"]))
-        if is_cell:
-            cell = int(item["id"].removeprefix("ram-node"))
-            domain.numatune.memnodes.append(NumatuneCell(cellid=cell, mode=mode, nodeset=nodes))
-        else:
-            domain.numatune.memory = NumatuneMemory(mode=mode, nodeset=nodes)
-
-
-def _numa(domain: Domain, words: CommandWords, option: str) -> None:
-    backends = {item["id"]: item for item in words.objects("-object")}
-    cpu = domain.cpu = domain.cpu or Cpu()
-    cells: dict[int, NumaCell] = {}
-    for text in words.all(option):
-        pairs = members(text, "kind")
-        values = dict(pairs)
-        if values["kind"] == "node":
-            backend, index = backends[values["memdev"]], int(values["nodeid"])
-            access = {True: "shared", False: "private"}.get(backend.get("share", ""))
-            cells[index] = NumaCell(id=index, cpus=",".join(value for key, value in pairs if key == "cpus"),
-                                    memory=backend["size"] // 1024, mem_access=access)
-        else:
-            source, target, value = (int(values[name]) for name in ("src", "dst", "val"))
-            cells[source].distances.append(NumaSibling(id=target, value=value))
-    cpu.numa = list(cells.values())
-
-
-# --- clock, power, firmware -----------------------------------------------------------------------------------------
-
-
-def _clock(domain: Domain, words: CommandWords, option: str) -> None:
-    values = mapping(words.first(option))
-    clock = domain.clock
+def _read_clock(command: Command, domain: Domain) -> None:
+    values, clock = command.one("-rtc"), domain.clock
     assert clock is not None
-    base = values.get("base", "utc")
+    if values is None:
+        raise refusal("a command without -rtc")
+    base = values.required_text("base")
     if base in ("utc", "localtime"):
         clock.offset = base
     else:
-        clock.offset = "absolute"
-        try:
-            clock.start = calendar.timegm(time.strptime(base, "%Y-%m-%dT%H:%M:%S"))
-        except ValueError:
-            raise refusal(f"-rtc base={base}") from None
-    track = {"vm": "guest", "host": "wall"}.get(values.get("clock", ""))
-    policy = "catchup" if values.get("driftfix") == "slew" else None
+        clock.offset, clock.start = "absolute", _seconds(base, values)
+    track = values.word("clock", {"vm": "guest", "host": "wall"})
+    policy = values.word("driftfix", {"slew": "catchup"})
     if track or policy:
         clock.timers.append(Timer(name="rtc", tickpolicy=policy, track=track))
-    if "TZ" in words.environment:
-        clock.offset, clock.timezone = "timezone", words.environment.pop("TZ")
+    if clock.offset == "localtime" and "TZ" in command.words.environment:
+        clock.offset, clock.timezone = "timezone", command.words.environment.pop("TZ")
 
 
-def _globals(domain: Domain, words: CommandWords, option: str) -> None:
-    for text in words.all(option):
-        values = mapping(text)
-        if "driver" in values:
-            if (values["driver"], values["property"]) != ("cfi.pflash01", "secure"):
-                raise refusal(f"-global {text}")
-            continue  # of the loader
-        name, value = text.split("=", 1)
-        match name.rpartition(".")[2], name.rpartition(".")[0]:
-            case "disable_s3", _:
+def _seconds(stamp: str, values: Values) -> int:
+    try:
+        seconds = calendar.timegm(time.strptime(stamp, "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        raise values.wrong("base") from None
+    if seconds < 0:
+        raise values.wrong("base")
+    return seconds
+
+
+def _read_globals(command: Command, domain: Domain) -> None:
+    """Properties of devices that are part of the machine."""
+    assert domain.clock is not None
+    for text in command.plain.get("-global", []):
+        name, _, value = text.partition("=")
+        device, _, member = name.rpartition(".")
+        match device, member, value:
+            case ("ICH9-LPC" | "PIIX4_PM"), "disable_s3", ("0" | "1"):
                 domain.suspend_to_mem = value == "0"
-            case "disable_s4", _:
+            case ("ICH9-LPC" | "PIIX4_PM"), "disable_s4", ("0" | "1"):
                 domain.suspend_to_disk = value == "0"
-            case "lost_tick_policy", "kvm-pit":
-                _timer(domain, "pit", tickpolicy=value)
-            case "extended-tseg-mbytes", "mch":
-                features = _features(domain)
+            case "kvm-pit", "lost_tick_policy", ("delay" | "discard"):
+                domain.clock.timers.append(Timer(name="pit", tickpolicy=value))
+            case "mch", "extended-tseg-mbytes", _ if re.fullmatch("[0-9]{1,9}", value, re.ASCII):
+                features = features_of(domain)
                 features.smm = features.smm or Smm(state=True)
-                features.smm.tseg = (number(value) or 0) * 1024 * 1024
-            case ("bootindexA" | "bootindexB"), "isa-fdc":
-                pass  # of a floppy drive
+                features.smm.tseg = int(value) * _MIB
+            case "isa-fdc", ("bootindexA" | "bootindexB"), _:
+                pass  # the place of a floppy drive in the boot order, which is read with the drives
+            case "", "driver", _ if members(text) == SECURE_FLASH:
+                pass  # of the loader
             case _:
                 raise refusal(f"-global {text}")
 
 
-def _action(domain: Domain, words: CommandWords, option: str) -> None:
-    for text in words.all(option):
-        if mapping(text).get("reboot") == "shutdown":
+def _read_actions(command: Command, domain: Domain) -> None:
+    for action in command.all("-action"):
+        if action.word("reboot", {"shutdown": "destroy"}):
             domain.on_reboot = "destroy"
+        action.skip("watchdog")  # which is read with the watchdogs
 
 
-def _boot(domain: Domain, words: CommandWords, option: str) -> None:
-    values = mapping(words.first(option))
-    assert domain.os is not None
-    domain.os.bootmenu_enable = switched(values.get("menu"))
-    domain.os.bootmenu_timeout = number(values.get("splash-time"))
-    domain.os.bios_reboot_timeout = number(values.get("reboot-timeout"))
-
-
-def _text(field: str) -> Callable[[Domain, CommandWords, str], None]:
-    def read(domain: Domain, words: CommandWords, option: str) -> None:
-        setattr(domain.os, field, words.first(option))
-
-    return read
-
-
-def _rom(domain: Domain, words: CommandWords, option: str) -> None:
-    assert domain.os is not None
-    domain.os.loader = Loader(type="rom", path=words.first(option))
-
-
-def _acpi_table(domain: Domain, words: CommandWords, option: str) -> None:
-    values = mapping(words.first(option))
-    assert domain.os is not None
-    domain.os.acpi_tables = [AcpiTable(type=values["sig"].lower(), path=values["file"])]
-
-
-def _flash(domain: Domain, words: CommandWords, option: str) -> None:
-    """The images under the two flash chips; the other block nodes belong to disks."""
-    nodes = {item["node-name"]: item for item in words.objects(option)}
-    assert domain.os is not None
-    code = nodes.get("libvirt-pflash0-storage")
-    if code is None:
-        return
-    secure = any("cfi.pflash01" in text for text in words.all("-global"))
-    image_format = nodes["libvirt-pflash0-format"]["driver"]
-    domain.os.loader = Loader(readonly=True, type="pflash", secure=True if secure else None, path=code["filename"],
-                              format=None if image_format == "raw" else image_format)
-    variables = nodes.get("libvirt-pflash1-storage")
-    if variables is not None:
-        image_format = nodes["libvirt-pflash1-format"]["driver"]
-        domain.os.nvram = Nvram(path=variables["filename"], format=None if image_format == "raw" else image_format)
-
-
-# --- what the guest reads -------------------------------------------------------------------------------------------
-
-
-def _smbios(domain: Domain, words: CommandWords, option: str) -> None:
-    info = Sysinfo(type="smbios")
-    for text in words.all(option):
-        pairs = members(text)
-        kind = dict(pairs)["type"]
-        entries = [SysinfoEntry(name=name, value=value) for name, value in pairs if name != "type"]
-        match kind:
-            case "0":
-                info.bios = entries
-            case "1":
-                info.system = entries
-            case "2":
-                info.base_boards.append(BaseBoard(entries=entries))
-            case "3":
-                info.chassis = entries
-            case "11":
-                info.oem_strings = [value for name, value in pairs if name == "value"]
-            case _:
-                raise refusal(f"-smbios {text}")
-    domain.sysinfos.append(info)
-    assert domain.os is not None
-    domain.os.smbios_mode = "sysinfo"
-
-
-def _fw_cfg(domain: Domain, words: CommandWords, option: str) -> None:
-    entries = []
-    for text in words.all(option):
-        values = mapping(text)
-        entries.append(SysinfoEntry(name=values["name"], value=values.get("string"), file=values.get("file")))
-    domain.sysinfos.append(Sysinfo(type="fwcfg", entries=entries))
-
-
-def _own(domain: Domain, words: CommandWords) -> None:
+def _read_own(command: Command, domain: Domain) -> None:
     """What the user put there besides."""
+    words = command.words
     if words.extra or words.environment:
         domain.qemu_commandline = QemuCommandline(
             arguments=[QemuArg(value=word) for word in words.extra],
             envs=[QemuEnv(name=name, value=value) for name, value in words.environment.items()])
-
-
-_OPTIONS: dict[str, Callable[[Domain, CommandWords, str], None]] = {
-    "-name": _name, "-uuid": _uuid, "-machine": _machine, "-accel": _accelerator, "-cpu": _cpu, "-smp": _vcpus,
-    "-m": _memory, "-overcommit": _overcommit, "-object": _objects, "-numa": _numa, "-rtc": _clock,
-    "-global": _globals, "-action": _action, "-boot": _boot, "-kernel": _text("kernel"), "-initrd": _text("initrd"),
-    "-append": _text("cmdline"), "-dtb": _text("dtb"), "-bios": _rom, "-acpitable": _acpi_table,
-    "-blockdev": _flash, "-smbios": _smbios, "-fw_cfg": _fw_cfg,
-} | dict.fromkeys((
-    "-pidfile", "-S", "-no-user-config", "-nodefaults", "-sandbox", "-chardev", "-mon", "-msg", "-display", "-device",
-    "-netdev", "-fsdev", "-tpmdev", "-audiodev", "-vnc", "-spice", "-k"), _nothing)

@@ -1,152 +1,210 @@
-"""What a person sees, hears and types on, read from a command line."""
+"""What a person sees, hears and types on, read back: graphics servers, video cards, input devices, sound."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from virtbus_domain.drivers.qemu.command.sound import DRIVERS as AUDIO_DRIVERS
-from virtbus_domain.drivers.qemu.native.options import mapping, members, number, refusal, switched
+from virtbus_domain.drivers.qemu.native.options import refusal
+from virtbus_domain.drivers.qemu.native.reader import Reader, transport
+from virtbus_domain.drivers.qemu.native.values import Values
 from virtbus_domain.xml.graphics import Graphics, Listen, SpiceChannel
 from virtbus_domain.xml.input import Input
 from virtbus_domain.xml.sound import Audio, AudioDirection, Sound
 from virtbus_domain.xml.video import Video
 
-if TYPE_CHECKING:
-    from virtbus_domain.drivers.qemu.native.devices import Reader
-
-_VIDEO = {"VGA": "vga", "cirrus-vga": "cirrus", "vmware-svga": "vmvga", "qxl-vga": "qxl", "qxl": "qxl",
-          "virtio-vga": "virtio", "virtio-gpu-pci": "virtio", "bochs-display": "bochs", "ramfb": "ramfb",
-          "virtio-vga-gl": "virtio", "virtio-gpu-gl-pci": "virtio"}
-_INPUTS = {"usb-mouse": ("mouse", "usb"), "usb-tablet": ("tablet", "usb"), "usb-kbd": ("keyboard", "usb"),
-           "virtio-mouse-pci": ("mouse", "virtio"), "virtio-tablet-pci": ("tablet", "virtio"),
-           "virtio-keyboard-pci": ("keyboard", "virtio"), "virtio-input-host-pci": ("passthrough", "virtio")}
-_SOUND = {"intel-hda": "ich6", "ich9-intel-hda": "ich9", "AC97": "ac97", "ES1370": "es1370", "sb16": "sb16",
+_VIDEO = {
+    "VGA": "vga", "cirrus-vga": "cirrus", "vmware-svga": "vmvga", "qxl-vga": "qxl", "qxl": "qxl",
+    "virtio-vga": "virtio", "virtio-gpu-pci": "virtio", "virtio-vga-gl": "virtio", "virtio-gpu-gl-pci": "virtio",
+    "bochs-display": "bochs", "ramfb": "ramfb"}
+_FLAVOURS = ("", "-transitional", "-non-transitional")
+_INPUTS = {"usb-mouse": ("mouse", "usb", None), "usb-tablet": ("tablet", "usb", None),
+           "usb-kbd": ("keyboard", "usb", None)} | {
+    f"{driver}{flavour}": (kind, "virtio", f"virtio{flavour}" if flavour else None)
+    for driver, kind in {"virtio-mouse-pci": "mouse", "virtio-tablet-pci": "tablet", "virtio-keyboard-pci": "keyboard",
+                         "virtio-input-host-pci": "passthrough"}.items() for flavour in _FLAVOURS}
+_CARDS = {"intel-hda": "ich6", "ich9-intel-hda": "ich9", "AC97": "ac97", "ES1370": "es1370", "sb16": "sb16",
           "usb-audio": "usb"}
 _CODECS = {"hda-duplex": "duplex", "hda-micro": "micro", "hda-output": "output"}
 _AUDIO_OF = {driver: ours for ours, driver in AUDIO_DRIVERS.items()}
-VIDEO_DRIVERS, INPUT_DRIVERS, SOUND_DRIVERS = tuple(_VIDEO), tuple(_INPUTS), (*_SOUND, *_CODECS)
 _VNC_FIRST_PORT = 5900
 _MIB = 1024  # KiB
 
 
-def read_video(reader: Reader, item: Mapping[str, Any]) -> None:
-    """A video card; the first is the primary one."""
-    driver, model = item["driver"], _VIDEO[item["driver"]]
-    video = Video(model=model, heads=item.get("max_outputs", 1), primary=not reader.devices.videos or None,
-                  blob=item.get("blob"), resolution_x=item.get("xres"), resolution_y=item.get("yres"),
-                  alias=reader.alias(item), address=reader.place(item))
-    if model == "qxl":
-        video.ram, video.vram = item["ram_size"] // 1024, item["vram_size"] // 1024
-        video.vram64, video.vgamem = item["vram64_size_mb"] * _MIB or None, item["vgamem_mb"] * _MIB
-    elif "vgamem_mb" in item:
-        video.vram = item["vgamem_mb"] * _MIB
-    elif "vgamem" in item:
-        video.vram = item["vgamem"] // 1024
-    if "-gl" in driver:
-        video.accel3d = True
-    video.driver_iommu, video.driver_ats = item.get("iommu_platform"), item.get("ats")
-    video.driver_packed, video.driver_page_per_vq = item.get("packed"), item.get("page-per-vq")
-    reader.devices.videos.append(video)
+def _video(reader: Reader, item: Values) -> None:
+    """A card; the first is the primary one."""
+    model = _VIDEO[item.kind]
+    video = Video(model=model, heads=item.number("max_outputs"), primary=not reader.devices.videos or None,
+                  resolution_x=item.number("xres"), resolution_y=item.number("yres"))
+    if model == "virtio":
+        video.blob, video.accel3d = item.flag("blob"), "-gl" in item.kind or None
+        for name, value in transport(item, "driver_").items():
+            setattr(video, name, value)
+    elif model == "qxl":
+        video.ram, video.vram = item.kilobytes("ram_size"), item.kilobytes("vram_size")
+        video.vram64, video.vgamem = (
+            item.required_number(name) * _MIB or None for name in ("vram64_size_mb", "vgamem_mb"))
+    elif item.has("vgamem_mb"):
+        video.vram = item.required_number("vgamem_mb") * _MIB
+    elif item.has("vgamem"):
+        video.vram = item.kilobytes("vgamem")
+    reader.devices.videos.append(reader.sit(video, item))
 
 
-def read_input(reader: Reader, item: Mapping[str, Any]) -> None:
-    """A mouse, tablet or keyboard."""
-    kind, bus = _INPUTS[item["driver"]]
-    reader.devices.inputs.append(Input(
-        type=kind, bus=bus, source_evdev=item.get("evdev"), driver_iommu=item.get("iommu_platform"),
-        driver_ats=item.get("ats"), driver_packed=item.get("packed"), driver_page_per_vq=item.get("page-per-vq"),
-        alias=reader.alias(item), address=reader.place(item)))
+def _input(reader: Reader, item: Values) -> None:
+    kind, bus, model = _INPUTS[item.kind]
+    device = Input(type=kind, bus=bus, model=model, source_evdev=item.text("evdev"))
+    if bus == "virtio":
+        for name, value in transport(item, "driver_").items():
+            setattr(device, name, value)
+    reader.devices.inputs.append(reader.sit(device, item))
 
 
-def read_sound(reader: Reader, item: Mapping[str, Any]) -> None:
-    """A sound card; its codecs come behind it."""
-    sounds = reader.devices.sounds
-    audio = number(str(item["audiodev"]).removeprefix("audio")) if "audiodev" in item else None
-    if item["driver"] in _CODECS:
-        sounds[-1].codecs.append(_CODECS[item["driver"]])
-        sounds[-1].audio_id = audio
-        return
-    sounds.append(Sound(model=_SOUND[item["driver"]], audio_id=audio, alias=reader.alias(item),
-                        address=reader.place(item)))
+def read_passed_input(reader: Reader, item: Values) -> None:
+    """An input device of the host that the guest shares with it."""
+    item.used = True
+    reader.devices.inputs.append(reader.name(Input(
+        type="evdev", source_dev=item.text("evdev"), repeat=item.flag("repeat"), grab_toggle=item.text("grab-toggle"),
+        grab="all" if item.flag("grab_all") else None), item))
+
+
+def _sound(reader: Reader, item: Values) -> None:
+    reader.devices.sounds.append(reader.sit(Sound(
+        model=_CARDS[item.kind], audio_id=item.affixed("audiodev", "audio")), item))
+
+
+def _codec(reader: Reader, item: Values) -> None:
+    """A codec, which comes behind its card."""
+    sound = reader.devices.sounds[-1] if reader.devices.sounds else None
+    if sound is None or item.text("bus") != f"{reader.names[id(sound)]}.0":
+        raise item.wrong("bus")
+    item.expect("cad", len(sound.codecs))
+    sound.codecs.append(_CODECS[item.kind])
+    sound.audio_id = item.affixed("audiodev", "audio")
+
+
+SCREENS: Mapping[str, Callable[[Reader, Values], None]] = {
+    **dict.fromkeys(_VIDEO, _video), **dict.fromkeys(_INPUTS, _input), **dict.fromkeys(_CARDS, _sound),
+    **dict.fromkeys(_CODECS, _codec)}
 
 
 def read_audio(reader: Reader) -> None:
     """The back ends of sound."""
-    for item in reader.words.objects("-audiodev"):
-        reader.devices.audios.append(Audio(
-            id=number(item["id"].removeprefix("audio")), type=_AUDIO_OF[item["driver"]],
-            timer_period=item.get("timer-period"), path=item.get("path"), input=_direction(item.get("in")),
-            output=_direction(item.get("out"))))
-    if any("pcspk-audiodev" in text for text in reader.words.all("-machine")):
-        reader.devices.sounds.append(Sound(model="pcspk"))
+    for item in reader.command.all("-audiodev"):
+        if item.kind not in _AUDIO_OF:
+            raise refusal(item.what)
+        audio = Audio(
+            id=item.affixed("id", "audio"), type=_AUDIO_OF[item.kind], timer_period=item.number("timer-period"),
+            input=_direction(item.part("in")), output=_direction(item.part("out")))
+        match audio.type:
+            case "file":
+                audio.path = item.text("path")
+            case "oss":
+                audio.try_mmap, audio.exclusive = item.flag("try-mmap"), item.flag("exclusive")
+                audio.dsp_policy = item.number("dsp-policy")
+            case "pulseaudio":
+                audio.server_name = item.text("server")
+        reader.devices.audios.append(audio)
 
 
-def _direction(values: Mapping[str, Any] | None) -> AudioDirection | None:
+_SETTINGS: dict[str, Callable[[Values, str], Any]] = {
+    **dict.fromkeys(("mixing_engine", "fixed_settings", "try_poll", "exact_name"), Values.flag),
+    **dict.fromkeys(("voices", "buffer_length", "frequency", "channels", "buffer_count", "latency"), Values.number),
+    **dict.fromkeys(("format", "dev", "server_name", "client_name", "connect_ports", "name", "stream_name"),
+                    Values.text)}
+
+
+def _direction(values: Values | None) -> AudioDirection | None:
     if values is None:
         return None
-    return AudioDirection(**{name.replace("-", "_"): value for name, value in values.items()})
+    return AudioDirection(**{name: ask(values, name.replace("_", "-")) for name, ask in _SETTINGS.items()})
+
+
+# --- graphics -------------------------------------------------------------------------------------------------------
 
 
 def read_graphics(reader: Reader) -> None:
-    """The servers, and the keyboard layout that belongs to the one before it."""
-    for option, text in reader.words.options:
+    """The servers, each with the keyboard layout that stands behind it."""
+    keymaps = iter(reader.command.keymaps)
+    for option, values in reader.command.options:
         match option:
             case "-vnc":
-                reader.devices.graphics.append(_vnc(text))
+                graphics = _vnc(values, reader)
             case "-spice":
-                reader.devices.graphics.append(_spice(text))
-            case "-display" if text.startswith("egl-headless"):
-                values = mapping(text, "display")
-                reader.devices.graphics.append(Graphics(type="egl-headless", gl_rendernode=values.get("rendernode")))
-            case "-display" if text != "none":
-                raise refusal(f"-display {text}")
-            case "-k":
-                reader.devices.graphics[-1].keymap = text
+                graphics = _spice(values, reader)
+            case "-display" if values.kind == "egl-headless":
+                graphics = Graphics(type="egl-headless", gl_rendernode=values.text("rendernode"))
+            case "-display" if values.kind == "none":
+                values.used = True
+                continue
+            case "-display":
+                raise refusal(values.what)
+            case _:
+                continue
+        values.used = True
+        graphics.keymap = next(keymaps)
+        reader.devices.graphics.append(graphics)
 
 
-def _vnc(text: str) -> Graphics:
-    values = mapping(text, "vnc")
-    where = values["vnc"]
-    graphics = Graphics(type="vnc", share_policy=values.get("share"))
+def _own_socket(reader: Reader, path: str, name: str) -> str | None:
+    """The path of a socket, unless it is the one that it has when no document names one."""
+    return None if path == f"{reader.command.run_directory}/{name}.sock" else path
+
+
+def _vnc(values: Values, reader: Reader) -> Graphics:
+    where = values.kind
+    if values.flag("password"):
+        raise refusal("-vnc with a password, which the command does not hold")
+    graphics = Graphics(type="vnc", share_policy=values.text("share"), power_control=values.flag("power-control"),
+                        audio_id=_audio(reader, values))
     if where == "none":
         graphics.listens = [Listen(type="none")]
     elif where.startswith("unix:"):
-        graphics.listens = [Listen(type="socket", socket=where.removeprefix("unix:"))]
+        graphics.listens = [Listen(type="socket", socket=_own_socket(reader, where.removeprefix("unix:"), "vnc"))]
     else:
         address, _, display = where.rpartition(":")
+        if not display.isdecimal() or len(display) > len("65535"):
+            raise refusal(f"-vnc {where}")
         graphics.port, graphics.autoport = int(display) + _VNC_FIRST_PORT, False
         graphics.listens = [Listen(type="address", address=address.strip("[]"))]
-    if "websocket" in values:
-        graphics.websocket = -1 if values["websocket"] == "on" else number(values["websocket"])
-    graphics.power_control = switched(values.get("power-control"))
+    if values.has("websocket"):
+        graphics.websocket = -1 if values.text("websocket") == "on" else values.number("websocket")
     return graphics
 
 
-def _spice(text: str) -> Graphics:
-    pairs = members(text)
-    values = dict(pairs)
+def _audio(reader: Reader, values: Values) -> int | None:
+    """The back end of a server's sound, unless it is the first."""
+    number = values.affixed("audiodev", "audio")
+    first = next((item.affixed("id", "audio") for item in reader.command.all("-audiodev")), None)
+    return None if number == first else number
+
+
+def _spice(values: Values, reader: Reader) -> Graphics:
+    if values.flag("disable-ticketing") is not True:
+        raise refusal("-spice with a password, which the command does not hold")
+    values.expect("seamless-migration", True)
     graphics = Graphics(type="spice")
-    if values.get("unix") == "on":
-        graphics.listens = [Listen(type="socket", socket=values["addr"])]
-    elif values.get("port") == "0":
+    port = values.number("port")
+    if values.flag("unix"):
+        graphics.listens = [Listen(type="socket", socket=_own_socket(reader, values.required_text("addr"), "spice"))]
+    elif port == 0:
         graphics.listens = [Listen(type="none")]
     else:
-        graphics.port, graphics.autoport = number(values.get("port")), "port" not in values
-        graphics.listens = [Listen(type="address", address=values["addr"])]
-    for name, value in pairs:
-        if name == "plaintext-channel":
-            if value == "default":
-                graphics.default_mode = "insecure"
-            else:
-                graphics.channels.append(SpiceChannel(name=value, mode="insecure"))
-    graphics.mouse_mode = {"on": "client", "off": "server"}.get(values.get("agent-mouse", ""))
-    graphics.image_compression = values.get("image-compression")
-    graphics.jpeg_compression = values.get("jpeg-wan-compression")
-    graphics.zlib_compression = values.get("zlib-glz-wan-compression")
-    graphics.playback_compression = switched(values.get("playback-compression"))
-    graphics.streaming_mode = values.get("streaming-video")
-    graphics.clipboard_copypaste = False if values.get("disable-copy-paste") == "on" else None
-    graphics.filetransfer_enable = False if values.get("disable-agent-file-xfer") == "on" else None
-    graphics.gl_enable, graphics.gl_rendernode = switched(values.get("gl")), values.get("rendernode")
+        graphics.port, graphics.autoport = port, port is None
+        graphics.listens = [Listen(type="address", address=values.required_text("addr"))]
+    for name in values.texts("plaintext-channel"):
+        if name == "default":
+            graphics.default_mode = "insecure"
+        else:
+            graphics.channels.append(SpiceChannel(name=name, mode="insecure"))
+    mouse = values.flag("agent-mouse")
+    graphics.mouse_mode = None if mouse is None else "client" if mouse else "server"
+    graphics.image_compression, graphics.jpeg_compression, graphics.zlib_compression = (
+        values.text(name) for name in ("image-compression", "jpeg-wan-compression", "zlib-glz-wan-compression"))
+    graphics.playback_compression, graphics.streaming_mode = (
+        values.flag("playback-compression"), values.text("streaming-video"))
+    graphics.clipboard_copypaste = False if values.flag("disable-copy-paste") else None
+    graphics.filetransfer_enable = False if values.flag("disable-agent-file-xfer") else None
+    graphics.gl_enable, graphics.gl_rendernode = values.flag("gl"), values.text("rendernode")
     return graphics

@@ -1,220 +1,240 @@
-"""The disks of a command line: the block graph under each drive, read from the top down."""
+"""Disks read back: the device, the block graph under it from the top down, and a target for the guest's name of it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 from virtbus_domain.drivers.qemu.command.block import CACHE, FORMATS, IOTUNE
-from virtbus_domain.drivers.qemu.native.options import CommandWords, refusal
+from virtbus_domain.drivers.qemu.names import NARROW_SCSI
+from virtbus_domain.drivers.qemu.native.options import refusal
+from virtbus_domain.drivers.qemu.native.reader import Reader, transport
+from virtbus_domain.drivers.qemu.native.sources import SOURCES
+from virtbus_domain.drivers.qemu.native.values import Values
+from virtbus_domain.normalise.disks import disk_index
 from virtbus_domain.xml.address import DriveAddress
 from virtbus_domain.xml.disk import BackingStore, Disk, DiskDriver, Iotune
-from virtbus_domain.xml.storage_source import DiskSource, StorageHost, StorageSlice
+from virtbus_domain.xml.storage_source import DiskSource, StorageSlice
 
 _FORMAT_OF = {driver: ours for ours, driver in reversed(FORMATS.items())}
-_LIMIT_OF = {theirs: ours for ours, theirs in IOTUNE.items()}
-_BUS_OF = {"virtio-blk-pci": "virtio", "virtio-blk-pci-transitional": "virtio", "scsi-hd": "scsi", "scsi-cd": "scsi",
-           "virtio-blk-pci-non-transitional": "virtio", "scsi-block": "scsi", "usb-storage": "usb", "floppy": "fdc"}
+_LIMIT_OF = {"iops-size": "size_iops_sec"} | {theirs: ours for ours, theirs in IOTUNE.items()}
+_MODE_OF = {flags: mode for mode, flags in CACHE.items()}
+_VIRTIO = {"virtio-blk-pci": None, "virtio-blk-pci-transitional": "virtio-transitional",
+           "virtio-blk-pci-non-transitional": "virtio-non-transitional"}
 _KIND_OF = {"ide-cd": "cdrom", "scsi-cd": "cdrom", "floppy": "floppy", "scsi-block": "lun"}
 _PREFIX = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd", "fdc": "fd"}
-DISK_DRIVERS = frozenset((*_BUS_OF, "ide-hd", "ide-cd"))
+_POLICIES = {"stop": "stop", "report": "report", "ignore": "ignore", "enospc": "enospace"}
+_WITH_AIO = ("file", "host_device", "host_cdrom")
+_MOST_LAYERS = 200  # libvirt's own limit
+
+Cache = tuple[bool, bool] | None  # whether it is passed by, and whether flushes are ignored
 
 
-class Disks:
-    """Reads the drives of one command, and gives each the first target of its bus that is free."""
-
-    def __init__(self, words: CommandWords, *, q35: bool) -> None:
-        self._nodes = {item["node-name"]: item for item in words.objects("-blockdev")}
-        self._groups = {item["id"]: item.get("limits", {}) for item in words.objects("-object")
-                        if item["qom-type"] == "throttle-group"}
-        self._q35 = q35
-        self._used: dict[str, int] = {}
-
-    def read(self, item: Mapping[str, Any], scsi_models: Mapping[int, str | None]) -> Disk:
-        """One drive."""
-        driver = item["driver"]
-        bus = _BUS_OF.get(driver) or ("sata" if self._q35 or not item["bus"].startswith("ide") else "ide")
-        disk = Disk(device=_KIND_OF.get(driver, "disk"), target_bus=bus)
-        name = item["id"]
-        found = re.fullmatch(r"(?:virtio-disk|usb-disk)(\d+)", name)
-        disk.target_dev = self._target(_PREFIX[bus], int(found[1]) if found else None)
-        if name.startswith("ua-"):
-            disk.alias = name
-        disk.address = self._place(item, bus, scsi_models)
-        options = disk.driver = DiskDriver(name="qemu")
-        if "drive" in item:
-            self._graph(item["drive"], disk, options)
-        self._device(item, disk, options)
-        if disk.device == "cdrom":
-            disk.readonly = True
-        disk.type = disk.type or "file"
-        return disk
-
-    def _target(self, prefix: str, index: int | None) -> str:
-        if index is None:
-            index = self._used.get(prefix, -1) + 1
-        self._used[prefix] = max(index, self._used.get(prefix, -1))
-        letters = ""
-        index += 1
-        while index:
-            index, rest = divmod(index - 1, 26)
-            letters = chr(ord("a") + rest) + letters
-        return prefix + letters
-
-    def _place(self, item: Mapping[str, Any], bus: str, scsi_models: Mapping[int, str | None]) -> DriveAddress | None:
-        found = re.fullmatch(r"(?:ide|scsi|sata|fdc)?(\d*)\.(\d+)", item.get("bus", ""))
-        owner, port = (int(found[1] or 0), int(found[2])) if found else (0, 0)
-        match bus:
-            case "scsi":
-                if "lun" in item:
-                    return DriveAddress(controller=owner, bus=item["channel"], target=item["scsi-id"],
-                                        unit=item["lun"])
-                return DriveAddress(controller=owner, bus=0, target=0, unit=item["scsi-id"])
-            case "sata":
-                return DriveAddress(controller=owner, bus=0, target=0, unit=port)
-            case "ide":
-                return DriveAddress(controller=0, bus=port, target=0, unit=item["unit"])
-            case "fdc":
-                return DriveAddress(controller=0, bus=0, target=0, unit=item["unit"])
-        return None
-
-    def _device(self, item: Mapping[str, Any], disk: Disk, options: DiskDriver) -> None:
-        disk.serial, disk.vendor, disk.product = item.get("serial"), item.get("vendor"), item.get("product")
-        disk.wwn = f"{item['wwn']:016x}" if "wwn" in item else None
-        disk.shareable = bool(item.get("share-rw"))
-        disk.logical_block_size, disk.physical_block_size = (
-            item.get("logical_block_size"), item.get("physical_block_size"))
-        disk.geometry_cyls, disk.geometry_heads, disk.geometry_secs = (
-            item.get("cyls"), item.get("heads"), item.get("secs"))
-        disk.target_rotation_rate = item.get("rotation_rate")
-        if item["driver"] == "usb-storage" and item.get("removable"):
-            disk.target_removable = True
-        options.error_policy = {"enospc": "enospace"}.get(item.get("werror", ""), item.get("werror"))
-        rerror = item.get("rerror")
-        options.rerror_policy = None if rerror == options.error_policy else rerror
-        if "iothread" in item:
-            options.iothread = int(item["iothread"].removeprefix("iothread"))
-        options.queues, options.queue_size = item.get("num-queues"), item.get("queue-size")
-        options.ioeventfd, options.event_idx = item.get("ioeventfd"), item.get("event_idx")
-        options.iommu, options.ats = item.get("iommu_platform"), item.get("ats")
-        options.packed, options.page_per_vq = item.get("packed"), item.get("page-per-vq")
-        if item["driver"].startswith("virtio-blk-pci-"):
-            disk.model = item["driver"].replace("-blk-pci", "")
-        if options.cache is None and "write-cache" in item:
-            options.cache = "writeback" if item["write-cache"] == "on" else "writethrough"
-
-    # -- the graph --------------------------------------------------------------------------------------------------
-
-    def _node(self, name: str) -> Mapping[str, Any]:
-        if name not in self._nodes:
-            raise refusal(f"block node '{name}', which is not there")
-        return self._nodes[name]
-
-    def _graph(self, name: str, disk: Disk, options: DiskDriver) -> None:
-        node = self._node(name)
-        while node["driver"] in ("copy-on-read", "throttle"):
-            if node["driver"] == "copy-on-read":
-                options.copy_on_read = True
-            else:
-                self._limits(node["throttle-group"], disk)
-            node = self._node(node["file"])
-        options.type, options.discard = _FORMAT_OF[node["driver"]], node.get("discard")
-        options.detect_zeroes = node.get("detect-zeroes")
-        options.metadata_cache_max_size = node.get("cache-size")
-        disk.readonly = node["read-only"]
-        storage = self._node(node["file"])
-        options.io = storage.get("aio")
-        cache = node.get("cache")
-        if cache is not None:
-            pair = (cache["direct"], cache["no-flush"])
-            options.cache = next(mode for mode, (*flags, _) in CACHE.items() if tuple(flags) == pair)
-        disk.type, disk.source = self._source(node, storage)
-        disk.backing_store = self._below(node)
-
-    def _limits(self, group: str, disk: Disk) -> None:
-        disk.iotune = Iotune(group_name=None if group.startswith("throttle-") else group)
-        for name, value in self._groups.get(group, {}).items():
-            setattr(disk.iotune, "size_iops_sec" if name == "iops-size" else _LIMIT_OF[name], value)
-
-    def _below(self, node: Mapping[str, Any]) -> BackingStore | None:
-        if "backing" not in node:
-            return None
-        if node["backing"] is None:
-            return BackingStore()
-        below = self._node(node["backing"])
-        kind, source = self._source(below, self._node(below["file"]))
-        return BackingStore(type=kind, format=_FORMAT_OF[below["driver"]], source=source,
-                            backing_store=self._below(below))
-
-    def _source(self, node: Mapping[str, Any], storage: Mapping[str, Any]) -> tuple[str, DiskSource]:
-        read = _SOURCES.get(storage["driver"])
-        if read is None or "key-secret" in node or "encrypt" in node:
-            raise refusal(f"block node '{storage['node-name']}'")
-        kind, source = read(storage)
-        if "offset" in node:
-            source.slices = [StorageSlice(type="storage", offset=node["offset"], size=node["size"])]
-        return kind, source
+def read_disk(reader: Reader, item: Values) -> None:
+    """One drive, with its medium if it has one."""
+    options = DiskDriver(name="qemu")
+    disk = Disk(type="file", device=_KIND_OF.get(item.kind, "disk"), driver=options, readonly=item.kind in _CDROMS)
+    _sit(reader, disk, item)
+    name = item.text("drive")
+    cache = _graph(reader, name, disk, options) if name is not None else None
+    written = item.text("write-cache")
+    if cache is not None or written is not None:
+        options.cache = _MODE_OF.get((*(cache or ()), written or ""))
+        if options.cache is None:
+            raise item.wrong("write-cache")
+    _device(disk, item, options)
+    reader.devices.disks.append(disk)
 
 
-def _host(server: Mapping[str, Any]) -> StorageHost:
-    if server.get("type") == "unix":
-        return StorageHost(transport="unix", socket=server["path"])
-    return StorageHost(name=server["host"], port=int(server.get("port", 0)) or None)
+_CDROMS = ("ide-cd", "scsi-cd")
 
 
-def _url(storage: Mapping[str, Any]) -> tuple[str, DiskSource]:
-    found = re.fullmatch(r"(\w+)://(\[[^\]]*\]|[^:/]*):(\d+)/([^?]*)(?:\?(.*))?", storage["url"])
-    if found is None or "cookie-secret" in storage or "password-secret" in storage:
-        raise refusal(f"block node '{storage['node-name']}'")
-    protocol, host, port, name, query = found.groups()
-    return "network", DiskSource(
-        protocol=protocol, name=name, query=query, hosts=[StorageHost(name=host.strip("[]"), port=int(port))],
-        ssl_verify=storage.get("sslverify"), readahead=storage.get("readahead"), timeout=storage.get("timeout"))
+def _sit(reader: Reader, disk: Disk, item: Values) -> None:
+    """The bus of a drive and its place there, and the letters of its target where a name tells them."""
+    if item.kind in _VIRTIO or item.kind == "usb-storage":
+        disk.target_bus = "usb" if item.kind == "usb-storage" else "virtio"
+        reader.sit(disk, item)
+        number = item.id.removeprefix(f"{disk.target_bus}-disk")
+        if number.isdecimal() and len(number) < len("10000"):
+            disk.target_dev = _PREFIX[disk.target_bus] + _letters(int(number))
+        return
+    reader.name(disk, item)
+    if item.kind == "floppy":
+        disk.target_bus = "fdc"
+        unit = item.required_number("unit")
+        controller = reader.branch(item)[1] if item.has("bus") else 0
+        disk.address = DriveAddress(controller=controller, bus=0, target=0, unit=unit)
+        disk.boot_order = _floppy_order(reader, unit)
+        return
+    bus, controller, branch = reader.branch(item)
+    disk.target_bus = bus
+    match bus:
+        case "ide":
+            unit = item.required_number("unit")
+            disk.address = DriveAddress(controller=controller, bus=branch, target=0, unit=unit)
+        case "sata":
+            disk.address = DriveAddress(controller=controller, bus=0, target=0, unit=branch)
+        case "scsi" if reader.scsi_models.get(controller) in NARROW_SCSI:
+            disk.address = DriveAddress(controller=controller, bus=0, target=0, unit=item.required_number("scsi-id"))
+        case "scsi":
+            disk.address = DriveAddress(
+                controller=controller, bus=item.required_number("channel"), target=item.required_number("scsi-id"),
+                unit=item.required_number("lun"))
+        case _:
+            raise item.wrong("bus")
 
 
-def _rbd(storage: Mapping[str, Any]) -> tuple[str, DiskSource]:
-    name = "/".join(part for part in (storage["pool"], storage.get("namespace"), storage["image"]) if part)
-    if "key-secret" in storage:
-        raise refusal(f"block node '{storage['node-name']}'")
-    return "network", DiskSource(
-        protocol="rbd", name=name, hosts=[_host(server) for server in storage.get("server", [])],
-        snapshot=storage.get("snapshot"), config_file=storage.get("conf"))
+def _floppy_order(reader: Reader, unit: int) -> int | None:
+    """The place of a floppy drive in the boot order, which is a property of its controller."""
+    name = f"bootindex{'AB'[unit % 2]}"
+    found = [item.number(name) for item in reader.command.all("-device", "isa-fdc")]
+    for text in reader.command.plain.get("-global", []):
+        _, is_ours, number = text.partition(f"isa-fdc.{name}=")
+        if is_ours and number.isdecimal() and len(number) < len("100000"):
+            found.append(int(number))
+    return found[0] if found else None
 
 
-def _iscsi(storage: Mapping[str, Any]) -> tuple[str, DiskSource]:
-    host, _, port = storage["portal"].rpartition(":")
-    if "password-secret" in storage:
-        raise refusal(f"block node '{storage['node-name']}'")
-    return "network", DiskSource(
-        protocol="iscsi", name=f"{storage['target']}/{storage['lun']}", initiator=storage.get("initiator-name"),
-        hosts=[StorageHost(name=host.strip("[]"), port=int(port))])
+def _device(disk: Disk, item: Values, options: DiskDriver) -> None:
+    disk.serial, disk.vendor, disk.product = (item.text(name) for name in ("serial", "vendor", "product"))
+    wwn = item.number("wwn")
+    disk.wwn = None if wwn is None else f"{wwn:016x}"
+    disk.shareable = item.flag("share-rw") is True
+    disk.logical_block_size, disk.physical_block_size = (
+        item.number("logical_block_size"), item.number("physical_block_size"))
+    disk.geometry_cyls, disk.geometry_heads, disk.geometry_secs = (
+        item.number(name) for name in ("cyls", "heads", "secs"))
+    disk.geometry_trans = item.text("bios-chs-trans")
+    disk.target_rotation_rate = item.number("rotation_rate")
+    disk.target_removable = item.flag("removable") or None
+    item.skip("device_id")  # the serial number or the name
+    options.error_policy, rerror = item.word("werror", _POLICIES), item.word("rerror", _POLICIES)
+    options.rerror_policy = None if rerror == options.error_policy else rerror
+    if item.kind in _VIRTIO:
+        disk.model = _VIRTIO[item.kind]
+        options.iothread = item.affixed("iothread", "iothread")
+        options.ioeventfd, options.event_idx = item.flag("ioeventfd"), item.flag("event_idx")
+        options.queues, options.queue_size = item.number("num-queues"), item.number("queue-size")
+        for name, value in transport(item).items():
+            setattr(options, name, value)
 
 
-def _server(protocol: str, name: Callable[[Mapping[str, Any]], str | None]
-            ) -> Callable[[Mapping[str, Any]], tuple[str, DiskSource]]:
-    def read(storage: Mapping[str, Any]) -> tuple[str, DiskSource]:
-        server = storage["server"]
-        return "network", DiskSource(protocol=protocol, name=name(storage), hosts=[
-            _host(item) for item in (server if isinstance(server, list) else [server])])
-
-    return read
+DISKS: Mapping[str, Callable[[Reader, Values], None]] = dict.fromkeys(
+    (*_VIRTIO, "usb-storage", "floppy", "scsi-hd", "scsi-cd", "scsi-block", "ide-hd", "ide-cd"), read_disk)
 
 
-def _nfs(storage: Mapping[str, Any]) -> tuple[str, DiskSource]:
-    kind, source = _server("nfs", lambda storage: storage["path"])(storage)
-    source.identity_user, source.identity_group = (
-        f"+{storage[name]}" if name in storage else None for name in ("user", "group"))
-    return kind, source
+# --- the graph ------------------------------------------------------------------------------------------------------
 
 
-_SOURCES: dict[str, Callable[[Mapping[str, Any]], tuple[str, DiskSource]]] = {
-    "file": lambda storage: ("file", DiskSource(file=storage["filename"])),
-    "host_device": lambda storage: ("block", DiskSource(dev=storage["filename"])),
-    "host_cdrom": lambda storage: ("block", DiskSource(dev=storage["filename"])),
-    "vvfat": lambda storage: ("dir", DiskSource(dir=storage["dir"])),
-    "rbd": _rbd, "iscsi": _iscsi,
-    "nbd": _server("nbd", lambda storage: storage.get("export")),
-    "gluster": _server("gluster", lambda storage: f"{storage['volume']}/{storage['path']}"),
-    "nfs": _nfs, "ssh": _server("ssh", lambda storage: storage["path"]),
-} | dict.fromkeys(("http", "https", "ftp", "ftps", "tftp"), _url)
+def _graph(reader: Reader, name: str, disk: Disk, options: DiskDriver) -> Cache:
+    """The nodes under a drive; what all of them say of the host's cache."""
+    for node in _filters(reader, name):
+        if node.kind == "copy-on-read":
+            options.copy_on_read = True
+            node.skip("discard")
+            disk.target_dev = node.id.removeprefix("libvirt-CoR-")
+        elif node.kind == "throttle":
+            _limits(reader.command.named("-object", node.required_text("throttle-group")), disk)
+        else:
+            break
+    if node.kind not in _FORMAT_OF:
+        raise refusal(node.what)
+    cache, options.detect_zeroes = _cache(node), node.text("detect-zeroes")
+    options.metadata_cache_max_size = node.number("cache-size")
+    disk.readonly = node.flag("read-only") is True
+    options.discard, options.io = node.text("discard"), _storage(reader, node).text("aio")
+    disk.type, options.type, disk.source = _layer(reader, node, options, cache)
+    disk.backing_store = _below(reader, node, options, cache)
+    return cache
+
+
+def _filters(reader: Reader, name: str | None) -> Iterator[Values]:
+    """The nodes from the top of a drive to that of a format."""
+    for _ in range(3):  # both filters, and the format
+        node = reader.command.named("-blockdev", name or "")
+        yield node
+        name = node.required_text("file")
+
+
+def _cache(node: Values) -> Cache:
+    part = node.part("cache")
+    return None if part is None else (part.flag("direct") is True, part.flag("no-flush") is True)
+
+
+def _limits(group: Values, disk: Disk) -> None:
+    disk.iotune = Iotune(group_name=None if group.id == f"throttle-{disk.alias}" else group.id)
+    limits = group.part("limits")
+    for name in limits.names if limits else ():
+        if limits is None or name not in _LIMIT_OF:
+            raise group.wrong("limits")
+        setattr(disk.iotune, _LIMIT_OF[name], limits.number(name))
+
+
+def _below(reader: Reader, node: Values, options: DiskDriver, cache: Cache) -> BackingStore | None:
+    """The layers below a node, which may go round in circles in a command that is not ours."""
+    layers: list[BackingStore] = []
+    while node.has("backing"):
+        if len(layers) == _MOST_LAYERS:
+            raise refusal(f"{node.what}: more than {_MOST_LAYERS} layers")
+        if node.is_null("backing"):
+            layers.append(BackingStore())
+            break
+        node = reader.command.named("-blockdev", node.required_text("backing"))
+        node.expect("read-only", True)
+        kind, image_format, source = _layer(reader, node, options, cache)
+        layers.append(BackingStore(type=kind, format=image_format, source=source,
+                                   metadata_cache_max_size=node.number("cache-size")))
+    below = None
+    for layer in reversed(layers):
+        layer.backing_store, below = below, layer
+    return below
+
+
+def _storage(reader: Reader, node: Values) -> Values:
+    return reader.command.named("-blockdev", node.required_text("file"))
+
+
+def _layer(reader: Reader, node: Values, options: DiskDriver, cache: Cache) -> tuple[str, str, DiskSource]:
+    """One layer, of which all have the same options of the host's."""
+    storage = _storage(reader, node)
+    if storage.kind not in SOURCES or node.kind not in _FORMAT_OF:
+        raise refusal(storage.what)
+    if _cache(node) != cache or _cache(storage) != cache:
+        raise node.wrong("cache")
+    if node.text("discard") != options.discard:
+        raise node.wrong("discard")
+    if storage.kind in _WITH_AIO and storage.text("aio") != options.io:
+        raise storage.wrong("aio")
+    storage.expect("auto-read-only", True)
+    storage.expect("discard", "unmap")
+    kind, source = SOURCES[storage.kind](storage)
+    if node.has("offset"):
+        source.slices = [StorageSlice(type="storage", offset=node.number("offset"), size=node.number("size"))]
+    return kind, "fat" if kind == "dir" else _FORMAT_OF[node.kind], source
+
+
+# --- targets --------------------------------------------------------------------------------------------------------
+
+
+def _letters(index: int) -> str:
+    letters, index = "", index + 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return letters
+
+
+def settle_disks(reader: Reader) -> None:
+    """Give each drive whose target nothing tells the next letters of its bus that are free."""
+    disks = reader.devices.disks
+    taken = {disk.target_dev for disk in disks}
+    following: dict[str, int] = {}
+    for disk in disks:
+        bus = disk.target_bus or ""
+        if disk.target_dev is None:
+            prefix = _PREFIX[bus]
+            index = following.get(bus, 0)
+            while prefix + _letters(index) in taken:
+                index += 1
+            disk.target_dev = prefix + _letters(index)
+            taken.add(disk.target_dev)
+        following[bus] = max(following.get(bus, 0), disk_index(disk.target_dev) + 1)
