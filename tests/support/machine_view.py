@@ -154,7 +154,7 @@ async def _firmware(view: View) -> None:
     if os_part is None or os_part.loader is None or os_part.loader.type != "pflash":
         return
     nodes = {node["node-name"]: node for node in await view.guest.ask("query-named-block-nodes", flat=True)}
-    images = [(os_part.loader.path, True)]
+    images = [(os_part.loader.path, os_part.loader.readonly is True)]
     if os_part.nvram is not None and os_part.nvram.path and not os_part.loader.stateless:
         images.append((os_part.nvram.path, False))
     for number, (path, read_only) in enumerate(images):

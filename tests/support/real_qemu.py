@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.components import require_program
-from tests.support.stand_ins import PASSPHRASE, LeftOut, StandIns, put_stand_ins, run_ip
+from tests.support.stand_ins import Services, StandIns, bring_back, put_stand_ins, run_ip
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.capabilities_probe import probe
 from virtbus_domain.drivers.qemu.command import CommandLine, build
@@ -29,6 +29,7 @@ from virtbus_domain.drivers.qemu.command.devices import FAMILIES, of_family
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.monitor import Monitor, listen
+from virtbus_domain.drivers.qemu.names import assign_names
 from virtbus_domain.drivers.qemu.prepare import prepare
 from virtbus_domain.drivers.qemu.process import launch
 from virtbus_domain.drivers.qemu.reading import complete, find_emulator
@@ -107,14 +108,14 @@ def read(document: str, folder: Path) -> Domain:
 
 
 @asynccontextmanager
-async def started(document: str, kept: LeftOut | None = None, *, as_it_is: bool = False
+async def started(document: str, *, with_absent: int | None = None, as_it_is: bool = False
                   ) -> AsyncIterator[RealGuest]:
     """A guest of this document, paused. ``LibvirtError`` when we or QEMU refuse.
 
-    ``kept`` is a device that another start has left out and that QEMU is to be asked for all the same. The files and
-    sockets of a document that is taken as it is are really there.
+    ``with_absent`` is the number of a device that is left out otherwise, and that QEMU is to be asked for all the
+    same. The files and sockets of a document that is taken as it is are really there.
     """
-    async with _setup(document, kept, as_it_is) as (setup, here, refused):
+    async with _setup(document, with_absent, as_it_is) as (setup, here, refused):
         paths = GuestPaths(setup.run_dir.parents[1], 1, str(setup.domain.uuid))
         listener = listen(paths.monitor)
         line = build(setup, monitor=f"fd={listener.fileno()}")
@@ -131,21 +132,24 @@ async def started(document: str, kept: LeftOut | None = None, *, as_it_is: bool 
 
 
 @asynccontextmanager
-async def _setup(document: str, kept: LeftOut | None, as_it_is: bool
+async def _setup(document: str, with_absent: int | None, as_it_is: bool
                  ) -> AsyncIterator[tuple[Setup, StandIns, Refused]]:
     folder = Path(tempfile.mkdtemp(prefix="vb-"))  # short: paths of sockets have little room
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         (folder / "in").mkdir()
         model = read(document, folder)
-        here = StandIns(folder / "in", stack, networked=os.geteuid() == 0, kept=kept,
-                        as_it_is=as_it_is)
+        here = StandIns(folder / "in", stack, networked=os.geteuid() == 0, as_it_is=as_it_is)
         put_stand_ins(model, here)
         paths = GuestPaths(folder, 1, str(model.uuid))
         paths.create()
         async with AsyncExitStack() as undo:
-            setup = await prepare(model, capabilities(find_emulator(model)), paths, folder, undo, kvm_problem=None)
-            setup = replace(setup, secrets=AnySecret(paths.directory, PASSPHRASE))
+            setup = await prepare(model, capabilities(find_emulator(model)), paths, folder, undo, kvm_problem=None,
+                                  lookups=Services(here))
+            if with_absent is not None:
+                bring_back(setup.devices, with_absent, here)
+                assign_names(setup.devices, q35=setup.is_q35)
+                setup = replace(setup, volumes={**setup.volumes, **here.volumes})
             yield setup, here, _leave_out_refused(setup)
 
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.components import require_program
+from virtbus_domain.drivers.qemu.layers import Volume
+from virtbus_domain.drivers.qemu.lookups import HostNetwork, SecretName
 from virtbus_domain.xml.boot import Os
 from virtbus_domain.xml.chardev import Chardev, ChardevSource
 from virtbus_domain.xml.disk import BackingStore, Disk
@@ -57,17 +59,18 @@ class LeftOut(NamedTuple):
     family: str
     place: int
     reason: str
+    device: Element
 
 
 @dataclass
 class StandIns:
-    """The counterparts of one guest. ``kept`` is a device that is to stay although it cannot be had."""
+    """The counterparts of one guest, and what has none."""
 
     folder: Path
     stack: ExitStack
     networked: bool  # whether the guest has a network of its own, in which bridges can be made
-    kept: LeftOut | None = None
     as_it_is: bool = False
+    volumes: dict[tuple[str, str], Volume] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     _count: int = 0
     _bridges: set[str] = field(default_factory=set)
@@ -110,6 +113,26 @@ class StandIns:
         return int(listener.getsockname()[1])
 
 
+class Services:
+    """What the node's other services would answer: see ``Lookups``."""
+
+    def __init__(self, here: StandIns) -> None:
+        self._here = here
+
+    async def volume(self, pool: str, name: str) -> Volume:
+        """An image of its own for each volume."""
+        return self._here.volumes[pool, name]
+
+    async def network(self, name: str) -> HostNetwork:
+        """A bridge for each network."""
+        return HostNetwork(self._here.bridge(f"br-{name}"[:15]), "127.0.0.1")
+
+    async def secret(self, name: SecretName) -> bytes:
+        """The same for every secret."""
+        del name
+        return PASSPHRASE.encode()
+
+
 def put_stand_ins(model: Domain, here: StandIns) -> None:
     """Put the counterparts into a completed model."""
     assert model.devices is not None
@@ -117,7 +140,23 @@ def put_stand_ins(model: Domain, here: StandIns) -> None:
     _shrink(model)
     _emulate(model)
     _firmware(model, here)
-    for part in () if here.as_it_is else elements(model):
+    if not here.as_it_is:
+        _apply_rules(model, here)
+
+
+def bring_back(devices: Devices, number: int, here: StandIns) -> None:
+    """Put one of the devices back that were left out, which the host does not have."""
+    left = here.left_out[number]
+    _apply_rules(left.device, here)
+    found = getattr(devices, left.family)
+    if isinstance(found, list):
+        found.insert(left.place, left.device)
+    else:
+        setattr(devices, left.family, left.device)
+
+
+def _apply_rules(root: Element, here: StandIns) -> None:
+    for part in elements(root):
         rule = _RULES.get(type(part))
         if rule is not None:
             rule(part, here)
@@ -162,6 +201,8 @@ def absent(family: str, device: Element) -> str | None:
             return NO_EVDEV
         case Disk(device="lun", target_bus="scsi"):
             return NO_SCSI
+        case Interface(type="hostdev"):
+            return NO_VFIO
         case Interface(type="vhostuser"):
             return NO_VHOST_USER
         case Interface(type="vdpa"):
@@ -186,9 +227,9 @@ def _leave_out(devices: Devices, here: StandIns) -> None:
         found = getattr(devices, family)
         for place, device in enumerate(list(found) if isinstance(found, list) else [found]):
             reason = absent(family, device) if isinstance(device, Element) else None
-            if reason is None or here.kept == (family, place, reason):
+            if reason is None:
                 continue
-            here.left_out.append(LeftOut(family, place, reason))
+            here.left_out.append(LeftOut(family, place, reason, device))
             if isinstance(found, list):
                 del found[next(number for number, other in enumerate(found) if other is device)]
             else:
@@ -274,11 +315,16 @@ def _disk(disk: Disk, here: StandIns) -> None:
     image_format = driver_format or "raw"
     while layer is not None and layer.source is not None:
         size = _FLOPPY_SIZE if disk.device == "floppy" else _IMAGE_SIZE
+        encrypted = is_encrypted(layer)
         if layer.type == "dir":
             layer.source.dir = here.directory("fat")
+        elif layer.type == "volume":
+            volume = DiskSource(slices=layer.source.slices)
+            _image(volume, image_format, size, here, encrypted=encrypted)
+            here.volumes[layer.source.pool or "", layer.source.volume or ""] = Volume("file", volume)
         else:
             layer.type = "file"
-            _image(layer.source, image_format, size, here, encrypted=is_encrypted(layer))
+            _image(layer.source, image_format, size, here, encrypted=encrypted)
         layer = layer.backing_store
         image_format = (layer.format if layer is not None else None) or "raw"
     disk.auth = None
@@ -328,20 +374,26 @@ def _image_template(image_format: str, size: int, encrypted: bool) -> bytes:
 
 
 def _interface(interface: Interface, here: StandIns) -> None:
-    """A bridge for whatever the card was on."""
+    """The bridges and devices of the host that a card is put on."""
     _rom(interface, here)
-    if interface.type not in ("network", "bridge", "ethernet", "direct"):
-        if interface.source is not None:
-            if interface.type == "client":
-                interface.source.port = here.listening_port()
-            elif interface.type == "vhostuser":  # QEMU would wait for somebody to call
-                interface.source.mode, interface.source.reconnect_enabled = "client", None
-        return
-    if not here.networked:
-        interface.type, interface.source, interface.backend = "user", None, None
-    elif interface.type != "ethernet":
-        name = interface.source.bridge if interface.source else None
-        interface.type, interface.source = "bridge", InterfaceSource(bridge=here.bridge(name or "virbr0"))
+    source = interface.source
+    match interface.type:
+        case "client" if source is not None:
+            source.port = here.listening_port()
+        case "vhostuser" if source is not None:  # QEMU would wait for somebody to call
+            source.mode, source.reconnect_enabled = "client", None
+        case "network" | "bridge" | "direct" | "ethernet" if not here.networked:
+            interface.type, interface.source, interface.backend = "user", None, None
+        case "bridge" if source is not None:
+            here.bridge(source.bridge or "")
+        case "direct" if source is not None:  # a macvtap device of another network has no node in /dev
+            interface.type, interface.source = "bridge", InterfaceSource(bridge=here.bridge(source.dev or ""))
+        case "ethernet":
+            interface.target_managed = None  # /sys, where one that exists is looked for, shows another network
+    if interface.backend is not None:
+        interface.backend.tap = None
+    if interface.driver is not None and interface.driver.name == "vhost":
+        interface.driver.name = None  # the kernel has no vhost
 
 
 def _rom(device: Any, here: StandIns) -> None:
