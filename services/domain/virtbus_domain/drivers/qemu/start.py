@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from virtbus_domain.drivers.qemu.affinity import pin_threads, pins_of
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.clearing import clear_after
 from virtbus_domain.drivers.qemu.command import build
@@ -23,6 +24,7 @@ from virtbus_domain.drivers.qemu.names import fill_ptys
 from virtbus_domain.drivers.qemu.prepare import prepare
 from virtbus_domain.drivers.qemu.process import launch
 from virtbus_domain.drivers.qemu.supported import check_supported
+from virtbus_domain.drivers.qemu.vcpus import plug_vcpus, plugged_vcpus
 from virtbus_domain.xml import format_domain
 from virtbus_domain.xml.domain import Domain
 
@@ -59,6 +61,13 @@ async def start_guest(guest: Guest, model: Domain, capabilities: QemuCapabilitie
 
 async def _complete(guest: Guest, model: Domain, *, paused: bool) -> str:
     """What the command line cannot say, and what only QEMU knows; then let it run."""
+    if plugged_vcpus(model):
+        for command, arguments in plug_vcpus(model, await guest.execute("query-hotpluggable-cpus")):
+            await guest.execute(command, arguments)
+    pins = pins_of(model)
+    if pins is not None:
+        pin_threads(guest.process.pid, pins, await guest.execute("query-cpus-fast"),
+                    await guest.execute("query-iothreads"))
     for command, arguments in before_run(model):
         await guest.execute(command, arguments)
     assert model.devices is not None

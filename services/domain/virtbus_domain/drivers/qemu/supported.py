@@ -20,14 +20,21 @@ from virtbus_domain.xml.filesystem import Filesystem
 from virtbus_domain.xml.hostdev import Hostdev
 from virtbus_domain.xml.interface import Interface
 from virtbus_domain.xml.storage_source import DiskSource
+from virtbus_domain.xml.tuning import Cputune
 from virtbus_shared.service.xml_lines import PLANS, Element
 
 # Model: the fields that are refused when they say something.
 REFUSED: dict[type[Element], frozenset[str]] = {
     Domain: frozenset({
-        "blkiotune", "memtune", "cputune", "resource", "vcpus", "vcpu_cpuset", "bootloader", "bootloader_args", "idmap",
-        "on_lockfailure", "perf_events", "keywrap", "launch_security", "qemu_capabilities",
-        "defaultiothread_thread_pool_min", "defaultiothread_thread_pool_max"}),
+        "blkiotune", "memtune", "resource", "bootloader", "bootloader_args", "idmap", "on_lockfailure", "perf_events",
+        "keywrap", "launch_security",
+        # Names of what libvirt's own code looks for in QEMU: they mean nothing here, and passing over them would be to
+        # pretend that they did.
+        "qemu_capabilities"}),
+    Cputune: frozenset({
+        "shares", "period", "quota", "global_period", "global_quota", "emulator_period", "emulator_quota",
+        "iothread_period", "iothread_quota", "emulatorsched", "vcpuscheds", "iothreadscheds", "cachetunes",
+        "memorytunes"}),
     Os: frozenset({"init", "initarg", "initenv", "initdir", "inituser", "initgroup", "root"}),
     Features: frozenset({
         "hap", "viridian", "privnet", "pvspinlock", "capabilities", "gic", "hpt", "htm", "nested_hv", "msrs_unknown",

@@ -72,6 +72,7 @@ def build(setup: Setup, *, monitor: str) -> CommandLine:
     append_sysinfo(arguments, setup)
     for option in ("-no-user-config", "-nodefaults"):
         arguments.plain(option)
+    _compatibility(arguments, setup)
     arguments.keyed("-sandbox", "on", **_SANDBOX)
     key, _, value = monitor.partition("=")
     arguments.keyed("-chardev", "socket", id="charmonitor", **{key: value}, server=True, wait=False)
@@ -90,7 +91,14 @@ def build(setup: Setup, *, monitor: str) -> CommandLine:
 
 
 def _iothreads(arguments: Arguments, setup: Setup) -> None:
-    """Threads for disks: those that were described, and as many more as were counted, with the free numbers."""
+    """Threads for disks: those that were described, and as many more as were counted, with the free numbers.
+
+    The main loop, which serves the disks without a thread of their own, has helpers to be counted, too.
+    """
+    domain = setup.domain
+    if domain.defaultiothread_thread_pool_min is not None or domain.defaultiothread_thread_pool_max is not None:
+        append(arguments, [part_object("main-loop", "main-loop", thread_pool_min=domain.defaultiothread_thread_pool_min,
+                                       thread_pool_max=domain.defaultiothread_thread_pool_max)])
     listed = {thread.id: thread for thread in setup.domain.iothreadids}
     free = (number for number in range(1, 2**16) if number not in listed)
     wanted = [*listed, *(next(free) for _ in range((setup.domain.iothreads or 0) - len(listed)))]
@@ -102,6 +110,13 @@ def _iothreads(arguments: Arguments, setup: Setup) -> None:
             thread_pool_max=thread.thread_pool_max if thread else None,
             poll_max_ns=thread.poll_max if thread else None, poll_grow=thread.poll_grow if thread else None,
             poll_shrink=thread.poll_shrink if thread else None)])
+
+
+def _compatibility(arguments: Arguments, setup: Setup) -> None:
+    """What QEMU does when it is used in ways that are to end: for those who want to learn of it early."""
+    behavior = setup.domain.qemu_deprecation
+    if behavior in ("omit", "reject", "crash"):
+        arguments.json("-compat", deprecated_output="hide", deprecated_input=None if behavior == "omit" else behavior)
 
 
 def _own_arguments(setup: Setup) -> list[str]:

@@ -7,6 +7,7 @@ import time
 
 from virtbus_domain.drivers.qemu.command.arguments import Arguments, Scalar, unsupported
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.vcpus import first_vcpus
 from virtbus_domain.xml.clock import Clock, Timer
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
@@ -74,7 +75,8 @@ def append_vcpus(arguments: Arguments, setup: Setup) -> None:
     if topology is not None:
         counts = {"sockets": topology.sockets, "dies": topology.dies, "cores": topology.cores,
                   "threads": topology.threads}
-    arguments.keyed("-smp", str(domain.vcpu_current or most), maxcpus=most if domain.vcpu_current else None, **counts)
+    first = first_vcpus(domain)
+    arguments.keyed("-smp", str(first), maxcpus=most if domain.vcpu_current or domain.vcpus else None, **counts)
 
 
 # --- the clock ------------------------------------------------------------------------------------------------------
