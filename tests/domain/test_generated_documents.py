@@ -119,7 +119,8 @@ def test_no_string_becomes_an_option(document: str) -> None:
     argv = build(setup, monitor="fd=3").argv
     options = [word for place, word in enumerate(argv) if word.startswith("-") and argv[place - 1] != "-append"]
     assert set(options) <= _KNOWN
-    parsed = [text for word in argv if word.startswith("{") for text in _strings(json.loads(word))]
+    parsed = [text for place, word in enumerate(argv) if word.startswith("{") and argv[place - 1] != "-append"
+              for text in _strings(json.loads(word))]
     for disk in model.devices.disks:
         assert disk.source
         assert disk.source.file in parsed
