@@ -53,7 +53,7 @@ READING: tuple[Pass, ...] = (
     labels.read_seclabels, identity.read_sysinfo, identity.give_uuid, platform.read_os, firmware.read_firmware,
     tuning.read_blkiotune, tuning.read_memtune, resources.read_vcpus, tuning.read_iothreads, tuning.read_cputune,
     numa.read_numa_cells, processor.read_cpu, numa.read_numatune, features.read_features, platform.read_platform,
-    clock.read_clock, disks.read_disks, foreign.refuse_incomplete, display.refuse_inputs, foreign.drop_foreign,
+    clock.read_clock, foreign.refuse_incomplete, display.refuse_inputs, foreign.drop_foreign,
     addresses.complete_addresses, controllers.read_controllers, usb.complete_usb_controllers,
     drive.add_host_controllers, interfaces.read_interfaces, chardevs.read_chardevs, chardevs.forget_own_sockets,
     display.read_graphics, display.read_videos, implicit.read_others, implicit.read_roms,

@@ -6,7 +6,6 @@ but which of several refusals a user sees depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from virtbus_domain.normalise.context import Context
@@ -28,31 +27,24 @@ _NUMBERS: dict[type[Element], tuple[str, ...]] = {
     VirtioSerialAddress: ("controller", "bus", "port"), CcidAddress: ("controller", "slot"), UsbAddress: ("bus",),
 }
 
-CLAIMING = ("disks", "interfaces", "sounds", "hostdevs", "videos", "controllers", "smartcards", "serials", "parallels",
-            "channels", "consoles", "inputs", "filesystems", "watchdogs", "rngs", "hubs", "shmems", "tpms", "panics",
-            "memories", "cryptos", "redirdevs")
-CLAIMING_ALONE = ("memballoon", "nvram", "iommu", "vsock")
 
-
-def claiming(devices: Devices) -> Iterator[Any]:
+def claiming(devices: Devices) -> list[Any]:
     """All devices that may have an address, in libvirt's order; a console that is a serial port is no second one."""
-    for group in CLAIMING:
-        if group == "consoles":
-            yield from (console for console in devices.consoles
-                        if console.target is None or console.target.type != "serial")
-        else:
-            yield from getattr(devices, group)
-    for name in CLAIMING_ALONE:
-        if (device := getattr(devices, name)) is not None:
-            yield device
+    consoles = [console for console in devices.consoles if console.target is None or console.target.type != "serial"]
+    single = [device for device in (devices.memballoon, devices.nvram, devices.iommu, devices.vsock) if device]
+    return [*devices.disks, *devices.interfaces, *devices.sounds, *devices.hostdevs, *devices.videos,
+            *devices.controllers, *devices.smartcards, *devices.serials, *devices.parallels, *devices.channels,
+            *consoles, *devices.inputs, *devices.filesystems, *devices.watchdogs, *devices.rngs, *devices.hubs,
+            *devices.shmems, *devices.tpms, *devices.panics, *devices.memories, *devices.cryptos, *devices.redirdevs,
+            *single]
 
 
 def complete_addresses(domain: Domain, context: Context) -> None:
     """Fill in zeros. Raises ``LibvirtError`` for a bus, slot or function that PCI does not have."""
     del context
     assert domain.devices
-    for device in domain.devices.all():
-        address = getattr(device, "address", None)
+    for device in domain.devices.named():
+        address = device.address
         if address is None:
             continue
         for name in _NUMBERS.get(type(address), ()):

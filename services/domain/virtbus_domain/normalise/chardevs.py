@@ -157,7 +157,7 @@ def _mirror_console(devices: Devices) -> None:
     first = devices.consoles[0] if devices.consoles else None
     is_port = first is not None and first.target is not None and first.target.type == "serial"
     if first is not None and is_port and not devices.serials:
-        serial = copy.deepcopy(first)
+        serial = copy.copy(first)
         serial.target = ChardevTarget(port=0)
         devices.serials.append(serial)
     if not devices.serials:

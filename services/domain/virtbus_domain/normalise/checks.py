@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from virtbus_domain.normalise import chardevs, check_display, check_hosts, check_machine
@@ -38,6 +39,7 @@ _OF_DEVICES: dict[str, tuple[Check | None, Check | None]] = {
     "graphics": (check_display.check_qemu_graphics, None),
     "audios": (check_display.check_qemu_audio, check_display.check_audio),
 }
+_groups = attrgetter(*_OF_DEVICES)
 
 
 def check_emulator(domain: Domain, context: Context) -> None:
@@ -47,8 +49,8 @@ def check_emulator(domain: Domain, context: Context) -> None:
 
 def check_each_device(domain: Domain, context: Context) -> None:
     """What a device cannot be, one after the other: first for all drivers, then for QEMU's."""
-    for family, (for_qemu, for_all) in _OF_DEVICES.items():
-        for device in getattr(domain.devices, family):
+    for group, (for_qemu, for_all) in zip(_groups(domain.devices), _OF_DEVICES.values(), strict=True):
+        for device in group:
             if for_all:
                 for_all(device, domain)
             if for_qemu and context.qemu:
@@ -62,10 +64,8 @@ def check_devices(domain: Domain, context: Context) -> None:
     if len(domain.devices.hostdevs) > 1:
         check_hosts.check_hostdev_twins(domain)
     aliases: set[str] = set()
-    for device in domain.devices.all():
-        alias: str | None = getattr(device, "alias", None)
-        if alias is not None:
-            if alias in aliases:
-                raise unsupported(f"non unique alias detected: {alias}")
-            aliases.add(alias)
+    for alias in [device.alias for device in domain.devices.named() if device.alias is not None]:
+        if alias in aliases:
+            raise unsupported(f"non unique alias detected: {alias}")
+        aliases.add(alias)
     check_display.check_audio_ids(domain)

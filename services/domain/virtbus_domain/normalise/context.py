@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from virtbus_domain.xml.domain import Domain
@@ -31,9 +31,10 @@ class Context:
     """For which kind of driver a definition is completed.
 
     ``machine`` makes a machine type canonical ("pc" to "pc-i440fx-7.2"); ``check`` refuses what the emulator lacks,
-    when the document is complete; ``default_cpu`` is the model that the machine
-    has when none is named; ``nvram_dir`` is where a guest's firmware variables are to live; ``randbytes`` is the
-    source of generated UUIDs and MAC addresses.
+    when the document is complete; ``default_cpu`` is the model that the machine has when none is named; ``nvram_dir``
+    is where a guest's firmware variables are to live; ``randbytes`` is the source of generated UUIDs and MAC addresses.
+    ``qemu`` tells whether the defaults are those of libvirt's QEMU
+    driver, or only those that all drivers share.
     """
 
     kind: Kind
@@ -42,11 +43,10 @@ class Context:
     randbytes: Callable[[int], bytes] = os.urandom
     default_cpu: str = "qemu64"
     nvram_dir: str = "/var/lib/virtbus/domain/nvram"
+    qemu: bool = field(init=False)  # asked by most passes: no property
 
-    @property
-    def qemu(self) -> bool:
-        """Whether the defaults are those of libvirt's QEMU driver, or only those that all drivers share."""
-        return self.kind == "qemu"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "qemu", self.kind == "qemu")
 
 
 def xml_error(detail: str) -> LibvirtError:

@@ -126,18 +126,23 @@ def add_device_controllers(domain: Domain, context: Context) -> None:
     """A controller for each number that a device's address names."""
     assert domain.devices
     devices = domain.devices
-    for kind in _DRIVE_KINDS:
-        _need_up_to(devices.controllers, kind, (
-            disk.address.controller or 0 for disk in devices.disks
-            if disk.target_bus == kind and isinstance(disk.address, DriveAddress)),
-            "lsilogic" if kind == "scsi" and context.qemu else None)
+    model = "lsilogic" if context.qemu else None
+    highest: dict[str | None, int] = {}
+    for disk in devices.disks:
+        if type(disk.address) is DriveAddress:
+            highest[disk.target_bus] = max(highest.get(disk.target_bus, 0), disk.address.controller or 0)
+    if highest:
+        for kind in _DRIVE_KINDS:
+            if kind in highest:
+                _need_up_to(devices.controllers, kind, (highest[kind],), model if kind == "scsi" else None)
     if any(chardev.target and chardev.target.type == "virtio" for chardev in (*devices.consoles, *devices.channels)):
         need_controller(devices.controllers, "virtio-serial", 0)
-    _need_up_to(devices.controllers, "ccid", (
-        card.address.controller or 0 for card in devices.smartcards if isinstance(card.address, CcidAddress)))
-    _need_up_to(devices.controllers, "scsi", (
-        host.address.controller or 0 for host in devices.hostdevs if isinstance(host.address, DriveAddress)),
-        "lsilogic" if context.qemu else None)
+    if devices.smartcards:
+        _need_up_to(devices.controllers, "ccid", (
+            card.address.controller or 0 for card in devices.smartcards if isinstance(card.address, CcidAddress)))
+    if devices.hostdevs:
+        _need_up_to(devices.controllers, "scsi", (
+            host.address.controller or 0 for host in devices.hostdevs if isinstance(host.address, DriveAddress)), model)
 
 
 def _need_up_to(controllers: list[Controller], kind: str, numbers: Iterable[int], model: str | None = None) -> None:

@@ -26,15 +26,6 @@ def disk_index(target: str) -> int:
     return index - 1
 
 
-def read_disks(domain: Domain, context: Context) -> None:
-    """What has no source has none of another kind."""
-    del context
-    assert domain.devices
-    for disk in domain.devices.disks:
-        if disk.source is None:
-            disk.type = "file"
-
-
 def sort_disks(domain: Domain, context: Context) -> None:
     """Order disks by target among those with the same bus as written; the first of a bus keeps its place."""
     del context

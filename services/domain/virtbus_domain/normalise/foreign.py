@@ -5,6 +5,7 @@ what its type gives a meaning.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from virtbus_domain.normalise.context import Context
@@ -26,6 +27,7 @@ _DROP: dict[str, Callable[[Any], None]] = {
     "rngs": storage_kinds.drop_from_rng, "shmems": storage_kinds.settle_shmem,
     "memories": storage_kinds.drop_from_memory,
 }
+_groups = attrgetter(*_DROP)
 
 
 def refuse_incomplete(domain: Domain, context: Context) -> None:
@@ -39,6 +41,6 @@ def refuse_incomplete(domain: Domain, context: Context) -> None:
 def drop_foreign(domain: Domain, context: Context) -> None:
     """Drop what the type of each device leaves without a meaning."""
     del context
-    for family, drop in _DROP.items():
-        for device in getattr(domain.devices, family):
+    for group, drop in zip(_groups(domain.devices), _DROP.values(), strict=True):
+        for device in group:
             drop(device)

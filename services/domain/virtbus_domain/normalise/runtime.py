@@ -23,10 +23,9 @@ def forget_runtime(domain: Domain, context: Context) -> None:
     devices = domain.devices
     if devices is None:
         return
-    for device in devices.all():
-        alias: str | None = getattr(device, "alias", None)
-        if alias is not None and not is_user_alias(alias):
-            device.alias = None  # type: ignore[attr-defined]
+    for device in devices.named():
+        if device.alias is not None and not is_user_alias(device.alias):
+            device.alias = None
     for disk in devices.disks:
         forget_running_disk(disk)
     for memory in devices.memories:

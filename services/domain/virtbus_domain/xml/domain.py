@@ -5,7 +5,7 @@ The root and the list of devices stand here; each family has a file of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 from lxml import etree
 
@@ -124,16 +124,17 @@ class Devices(Element):
     cryptos: list[Crypto] = subs("crypto", Crypto)
     pstore: tuple[Raw, ...] = raw("pstore")
 
-    def all(self) -> Iterator[Element]:
-        """Every device that has a model, kind by kind."""
-        for kind in (self.disks, self.controllers, self.leases, self.filesystems, self.interfaces, self.smartcards,
-                     self.serials, self.parallels, self.consoles, self.channels, self.inputs, self.tpms, self.graphics,
-                     self.sounds, self.audios, self.videos, self.hostdevs, self.redirdevs, self.hubs, self.watchdogs,
-                     self.rngs, self.panics, self.shmems, self.memories, self.cryptos):
-            yield from kind
-        for device in (self.memballoon, self.nvram, self.iommu, self.vsock):
-            if device is not None:
-                yield device
+    def all(self) -> list[Element]:
+        """Every device that has a model."""
+        return [*self.named(), *self.leases, *self.graphics, *self.audios]
+
+    def named(self) -> list[Any]:
+        """Every device that can have a name and an address, kind by kind."""
+        single = [device for device in (self.memballoon, self.nvram, self.iommu, self.vsock) if device is not None]
+        return [*self.disks, *self.controllers, *self.filesystems, *self.interfaces, *self.smartcards, *self.serials,
+                *self.parallels, *self.consoles, *self.channels, *self.inputs, *self.tpms, *self.sounds, *self.videos,
+                *self.hostdevs, *self.redirdevs, *self.hubs, *self.watchdogs, *self.rngs, *self.panics, *self.shmems,
+                *self.memories, *self.cryptos, *single]
 
 
 @element(namespaces={"qemu": QEMU_NAMESPACE})

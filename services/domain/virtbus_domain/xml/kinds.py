@@ -65,6 +65,8 @@ def all_of(table: dict[str, tuple[str, ...]]) -> frozenset[str]:
     return frozenset(name for names in table.values() for name in names)
 
 
+_GRAPHICS = {kind: ("type", *names) for kind, names in GRAPHICS.items()}
+_INTERFACE_SOURCE = {kind: (*names, "ips", "routes") for kind, names in INTERFACE_SOURCE.items()}
 _INPUT_SOURCE, _AUDIO, _DIRECTION = all_of(INPUT_SOURCE), all_of(AUDIO_FIELDS), all_of(DIRECTION_FIELDS)
 
 
@@ -93,15 +95,15 @@ def drop_from_interface(interface: Interface) -> None:
 
 
 def _drop_from_source(interface: Interface) -> None:
-    source, names = interface.source, INTERFACE_SOURCE.get(interface.type or "", ())
+    source, names = interface.source, _INTERFACE_SOURCE.get(interface.type or "", ("ips", "routes"))
     if source is None:
         return
     if interface.type == "user" and interface.backend and interface.backend.type:
-        names = ("dev",)
-    keep(source, (*names, "ips", "routes"))
+        names = ("dev", *names)
+    keep(source, names)
     if not source.reconnect_enabled:
         source.reconnect_timeout = None
-    if not names and is_blank(source):
+    if len(names) == 2 and is_blank(source):  # its type has no source
         interface.source = None
 
 
@@ -129,20 +131,29 @@ def drop_from_host_end(device: HostEnd) -> None:
 
 
 def _drop_from_host_end(device: HostEnd) -> None:
-    names = CHARDEV_SOURCE.get(device.type or "pty", ())
-    for source in device.source:
-        keep(source, names)
-        if not source.reconnect_enabled:
-            source.reconnect_timeout = None
-        settle_seclabels(source)
-        if device.type == "unix" and not source.path:
-            keep(source, ())
-    device.source = [source for source in device.source if source != ChardevSource()]
-    device.source.sort(key=lambda source: device.type == "udp" and source.mode != "bind")
+    if device.source:
+        _drop_from_sources(device, CHARDEV_SOURCE.get(device.type or "pty", ()))
     if device.type != "tcp":
         device.protocol = None
     if device.log_file is None:
         device.log_append = None
+
+
+def _drop_from_sources(device: HostEnd, names: tuple[str, ...]) -> None:
+    left = []
+    for source in device.source:
+        if device.type == "unix" and not source.path:
+            continue
+        keep(source, names)
+        if not source.reconnect_enabled:
+            source.reconnect_timeout = None
+        if source.seclabels:
+            settle_seclabels(source)
+        if not is_blank(source):
+            left.append(source)
+    if device.type == "udp":
+        left.sort(key=lambda source: source.mode != "bind")
+    device.source = left
 
 
 def settle_seclabels(source: ChardevSource | DiskSource) -> None:
@@ -155,11 +166,12 @@ def settle_seclabels(source: ChardevSource | DiskSource) -> None:
 
 def drop_from_graphics(graphics: Graphics) -> None:
     """Attributes of other types, rules for a password that is not there, and channels without a rule."""
-    keep(graphics, ("type", *GRAPHICS.get(graphics.type or "", ())))
+    keep(graphics, _GRAPHICS.get(graphics.type or "", ("type",)))
     if graphics.passwd is None:
         graphics.passwd_valid_to = graphics.connected = None
-    last = {channel.name: channel for channel in graphics.channels}
-    graphics.channels = [last[name] for name in CHANNELS if name in last and last[name].mode != "any"]
+    if graphics.channels:
+        last = {channel.name: channel for channel in graphics.channels}
+        graphics.channels = [last[name] for name in CHANNELS if name in last and last[name].mode != "any"]
 
 
 def drop_from_video(video: Video) -> None:

@@ -48,7 +48,7 @@ def drop_from_disk(disk: Disk) -> None:
         disk.type = "file"
     else:
         drop_from_source(disk.source, disk.type or "file")
-        if is_blank(disk.source):
+        if disk.source.is_empty and is_blank(disk.source):
             disk.source = None
     if disk.backing_store:
         _drop_from_backing_store(disk.backing_store)
@@ -56,8 +56,8 @@ def drop_from_disk(disk: Disk) -> None:
         disk.geometry_cyls = disk.geometry_heads = disk.geometry_secs = disk.geometry_trans = None
     if disk.driver:
         disk.driver.metadata_cache_max_size = disk.driver.metadata_cache_max_size or None
-    if is_blank(disk.driver):
-        disk.driver = None
+        if disk.driver.type is None and is_blank(disk.driver):
+            disk.driver = None
     if is_blank(disk.iotune):
         disk.iotune = None
 
@@ -77,8 +77,10 @@ def forget_running_disk(disk: Disk) -> None:
 def drop_from_source(source: DiskSource, kind: str) -> None:
     """What a source of this type, or of its protocol, has no use for."""
     keep(source, _fields_of_source(kind, source.protocol if kind == "network" else None))
-    source.slices = [piece for piece in source.slices if piece.type == "storage"][:1]
-    settle_seclabels(source)
+    if source.slices:
+        source.slices = [piece for piece in source.slices if piece.type == "storage"][:1]
+    if source.seclabels:
+        settle_seclabels(source)
     if not source.reconnect_enabled:
         source.reconnect_timeout = None
     for host in source.hosts:
