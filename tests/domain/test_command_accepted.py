@@ -48,13 +48,12 @@ NO_GUEST = (
     r"Total size of memory devices exceeds the total memory size", r"memory device count '5' exceeds slots count '3'",
     r"shared access for disk 'sdc' requires use of supported storage format",
     r"IDE controllers are unsupported for this QEMU binary", r"Unable to find any firmware to satisfy 'efi'",
-    r"'virtiofs' requires shared memory", r"Only ide and scsi disk support wwn",
+    r"Only ide and scsi disk support wwn",
 )
 # Devices that no guest is started with yet.
 REFUSED = (
-    r"the transient disk '", r"hostdev '\w+' of type '(scsi|scsi_host)'", r"hostdev '\w+' of mode 'capabilities'",
-    r"'net\d' of type hostdev", r"network card 'virtio-net'", r"the address of '(net1|hostdev0)'",
-    r"storage of type 'volume'",
+    r"hostdev '\w+' of type '(scsi|scsi_host)'", r"hostdev '\w+' of mode 'capabilities'",
+    r"the address of '(net1|hostdev0)'",
 )
 # What QEMU, or a start before it, says when it has read all options of a device and then looks for it.
 LOOKED_FOR = {
@@ -69,9 +68,9 @@ LOOKED_FOR = {
     stand_ins.NO_VHOST: r"Could not open '/dev/vhost-vdpa-0': No such file|vhost-vsock: failed to open vhost device",
     stand_ins.NO_BUS: r"graphics of type 'dbus' is not supported",
 }
-# Places that made-up documents give to devices, that libvirt takes, and that no machine has.
+# Places of devices in made-up documents, that libvirt takes or even gives, and that no machine has.
 NO_SUCH_PLACE = (
-    r"Can't create (IDE|floppy) unit \d+, bus supports only 2 units", r"Bus '(ide|sata\d)\.\d+' not found",
+    r"Can't create (IDE|floppy) unit \d+, bus supports only 2 units",
     r"address range conflicts with memory device", r"Warning: speed mismatch trying to attach usb device",
 )
 
@@ -146,11 +145,11 @@ class TestDocuments:
 
     @pytest.mark.slow
     @given(text=guests())
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     def test_made_up_guests(self, text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         """Guests with strings of any kind in their names, files and channels."""
         if can_be_read(text, tmp_path_factory.getbasetemp()):
-            check(text)
+            check_but_for(text, NO_SUCH_PLACE)
 
     def test_other_machines(self, tmp_path: Path) -> None:
         """Machines without PCI: their definitions are taken, and so is their command."""

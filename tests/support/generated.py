@@ -137,9 +137,6 @@ _SERIALS = st.text("AZaz09_-. +:@/()[]", min_size=1, max_size=20)  # what libvir
 @st.composite
 def guests(draw: st.DrawFn) -> str:
     """A guest that QEMU could run: devices of most families, strings of any kind for what users name."""
-    def text() -> str:
-        return quoteattr(draw(_STRINGS).replace("\n", " ").replace("\t", " "))
-
     def path() -> str:
         return quoteattr("/srv/" + draw(_STRINGS).replace("/", "_").replace("\n", " ").replace("\t", " "))
 
@@ -157,8 +154,8 @@ def guests(draw: st.DrawFn) -> str:
                 for _ in range(draw(st.integers(0, 4)))]
     if draw(st.booleans()):
         devices.append(f"<serial type='file'><source path={path()}/></serial>")
-    devices += [f"<channel type='unix'><target type='virtio' name={text()}/></channel>"
-                for _ in range(draw(st.integers(0, 3)))]
+    devices += [f"<channel type='unix'><target type='virtio' name={_quoted(name)}/></channel>"
+                for name in draw(st.lists(_STRINGS, max_size=3, unique_by=_quoted))]
     extra = ("<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>",
              "<input type='tablet' bus='usb'/>", "<input type='keyboard' bus='virtio'/>", "<hub type='usb'/>",
              "<watchdog model='i6300esb'/>", "<sound model='ich9'/>", "<sound model='ac97'/>",
@@ -174,6 +171,10 @@ def guests(draw: st.DrawFn) -> str:
             f"<vcpu>{draw(st.integers(1, 8))}</vcpu><os><type arch='x86_64' machine='{machine}'>hvm</type>"
             f"<kernel>/srv/kernel</kernel><cmdline>{_escaped(draw(_STRINGS))}</cmdline></os>{features}"
             f"<devices>{''.join(devices)}</devices></domain>")
+
+
+def _quoted(text: str) -> str:
+    return quoteattr(text.replace("\n", " ").replace("\t", " "))
 
 
 def _escaped(text: str) -> str:
