@@ -15,6 +15,7 @@ import pytest
 
 import virtbus as libvirt
 from tests.support.broker import Broker
+from tests.support.components import require_program
 from tests.support.oracle_scripts import needs_oracle
 from tests.support.processes import running_node
 from virtbus import eventloop, pollloop, virConnect
@@ -227,6 +228,17 @@ def test_every_verb_has_an_example_and_says_its_json(virtbus: Run) -> None:
     (("resume", "test"), "error: Failed to resume domain 'test': internal error: domain 'test' not paused\n", ""),
     (("create", "{file}", "--paused"), "error: Failed to create domain from ", ""),  # libvirt's test driver cannot
     (("define", "/nonexistent"), "error: Failed to open file '/nonexistent': No such file or directory\n", ""),
+    (("domxml-to-native", "qemu-argv"), "error: need either domain or domain XML\n", ""),
+    (("domxml-to-native", "qemu-argv", "{file}", "--domain", "test"),
+     "error: Options --domain and --xml are mutually exclusive\n", ""),
+    (("domxml-to-native", "qemu-argv", "--xml", "/nonexistent"),
+     "error: Failed to open file '/nonexistent': No such file or directory\n", ""),
+    (("domxml-to-native", "qemu-argv", "--domain", "zz"), "error: failed to get domain 'zz': Domain not found",
+     "virtbus list --all"),
+    (("domxml-to-native", "qemu-argv", "{file}"),
+     "error: this function is not supported by the connection driver: virConnectDomainXMLToNative\n", ""),
+    (("domxml-from-native", "qemu-argv", "{file}"),
+     "error: this function is not supported by the connection driver: virConnectDomainXMLFromNative\n", ""),
     (("vol-create-as", "default-pool", "v", "5x"), "error: Malformed size 5x: ", ""),
     (("nodedev-list", "--cap", "x"), "error: Invalid capability type 'x'", ""),
     (("nodedev-list", "--cap", "net", "--tree"), "error: Options --tree and --cap are mutually exclusive\n", ""),
@@ -259,6 +271,8 @@ def test_read_only(fails: Run, virtbus: Run) -> None:
     told = fails("destroy", "test", options=("-r",))
     assert "read only access prevents virDomainDestroy" in told
     assert virtbus("domstate", "test", options=("--readonly",)) == "running\n"
+    told = fails("domxml-to-native", "qemu-argv", "--domain", "test", options=("-r",))
+    assert told.startswith("error: operation forbidden: read only access prevents virConnectDomainXMLToNative\n")
 
 
 def test_default_uri(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -378,6 +392,33 @@ def test_an_output_without_a_form_is_refused(capsys: pytest.CaptureFixture[str])
     """A missing form is told as such, also at the end of the line."""
     assert run(["-c", "test:///default", "list", "--output"]) == 1
     assert "--output" in capsys.readouterr().err
+
+
+def test_conversions_over_the_bus(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A document becomes the command of a node's QEMU, that command a document, and both are one member of JSON."""
+    require_program("qemu-system-x86_64")
+    document, arguments = tmp_path / "e.xml", tmp_path / "e.args"
+    document.write_text(DOMAIN.replace("'test'", "'qemu'"))
+    with broker.fresh_url() as url, running_node(node="native-node", broker=url, folder=tmp_path / "node",
+                                                 services=("domain",)):
+        on_bus = ["--broker", url, "-c", "qemu+amqp://native-node/system"]
+        assert run([*on_bus, "domxml-to-native", "qemu-argv", str(document)]) == 0, capsys.readouterr().err
+        printed = capsys.readouterr().out
+        assert printed.count("\n") == 1
+        assert " -name guest=e,debug-threads=on -S " in printed
+        arguments.write_text(printed)
+        assert run([*on_bus, "domxml-from-native", "qemu-argv", str(arguments)]) == 0
+        told = capsys.readouterr().out
+        assert told.startswith("<domain type='qemu'>\n  <name>e</name>\n")
+        assert run([*on_bus, "--output", "json", "domxml-from-native", "qemu-argv", str(arguments)]) == 0
+        assert of_json(capsys.readouterr().out)["xml"] == told
+        arguments.write_text(told)
+        assert run([*on_bus, "define", str(arguments)]) == 0
+        assert capsys.readouterr().out == f"Domain 'e' defined from {arguments}\n"
+        assert run([*on_bus, "--output", "json", "domxml-to-native", "qemu-argv", "--domain", "e"]) == 0
+        assert of_json(capsys.readouterr().out)["native"] == printed
+        assert run([*on_bus, "domxml-to-native", "vmx-config", str(document)]) == 1
+        assert capsys.readouterr().err.startswith("error: invalid argument: unsupported config type vmx-config\n")
 
 
 def test_over_the_bus(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

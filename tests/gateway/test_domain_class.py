@@ -117,6 +117,11 @@ def test_wrong_types(conn: virConnect, call: Callable[[virConnect], object], err
     (lambda c: c.lookupByID(-1), "id in virDomainLookupByID must be zero or greater"),
     (lambda c: c.defineXML(None), "xml in virDomainDefineXML must not be NULL"),
     (lambda c: c.createXML(None), "xmlDesc in virDomainCreateXML must not be NULL"),
+    (lambda c: c.domainXMLToNative(None, XML), "nativeFormat in virConnectDomainXMLToNative must not be NULL"),
+    (lambda c: c.domainXMLToNative("qemu-argv", None), "domainXml in virConnectDomainXMLToNative must not be NULL"),
+    (lambda c: c.domainXMLFromNative(None, ""), "nativeFormat in virConnectDomainXMLFromNative must not be NULL"),
+    (lambda c: c.domainXMLFromNative("qemu-argv", None),
+     "nativeConfig in virConnectDomainXMLFromNative must not be NULL"),
     (lambda c: c.domainListGetStats([]),
      "invalid argument: doms array in virDomainListGetStats must contain at least one domain"),
     (lambda c: c.defineXML("x" * (16 * 1024 * 1024 + 1)),
@@ -129,6 +134,21 @@ def test_bad_values(conn: virConnect, call: Callable[[virConnect], object], mess
     assert (error.value.get_error_code(), error.value.get_error_domain()) == (
         libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_FROM_DOMAIN)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("method", ["domainXMLToNative", "domainXMLFromNative"])
+def test_the_test_driver_converts_nothing(conn: virConnect, method: str) -> None:
+    """Code 3, as libvirt's; a connection that may only read is told that first."""
+    with pytest.raises(libvirtError) as error:
+        getattr(conn, method)("qemu-argv", XML, 0)
+    function = f"virConnect{method[0].upper()}{method[1:]}"
+    assert error.value.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT
+    assert str(error.value) == f"this function is not supported by the connection driver: {function}"
+    with libvirt.openReadOnly("test:///default") as reader:
+        with pytest.raises(libvirtError) as error:
+            getattr(reader, method)("qemu-argv", XML)
+    assert error.value.get_error_code() == libvirt.VIR_ERR_OPERATION_DENIED
+    assert str(error.value) == f"operation forbidden: read only access prevents {function}"
 
 
 def test_uuid_of_another_length(conn: virConnect) -> None:

@@ -120,7 +120,8 @@ def define(ctx: typer.Context, file: File) -> None:
 def domxml_to_native(
     ctx: typer.Context,
     format_: Annotated[str, typer.Argument(metavar="FORMAT", help="qemu-argv: QEMU's arguments.")],
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A <domain> document.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A <domain> document.")] = None,
+    xml: Annotated[Path | None, typer.Option("--xml", metavar="FILE", help="The same, named.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", help="A defined domain instead of a file.")] = None,
 ) -> None:
     """Show the hypervisor's own configuration for a document: what would be run, without running it.
@@ -128,11 +129,16 @@ def domxml_to_native(
     JSON: {native}.
     """
     s = session(ctx)
-    if (file is None) == (domain is None):
-        raise CommandError("either a FILE or --domain is needed")
-    xml = read_document(file) if file is not None else s.domain(domain or "").XMLDesc(c.VIR_DOMAIN_XML_INACTIVE)
-    with failing("Failed to convert the document"):
-        native = s.conn.domainXMLToNative(format_, xml)
+    file = file or xml
+    if file is not None and domain is not None:
+        raise CommandError("Options --domain and --xml are mutually exclusive")
+    if file is not None:
+        document = read_document(file)
+    elif domain is not None:
+        document = s.domain(domain).XMLDesc(c.VIR_DOMAIN_XML_INACTIVE)
+    else:
+        raise CommandError("need either domain or domain XML")
+    native = s.conn.domainXMLToNative(format_, document)
     s.out.text(native, {"native": native})
 
 
@@ -146,9 +152,7 @@ def domxml_from_native(
     JSON: {xml}.
     """
     s = session(ctx)
-    config = read_document(file)
-    with failing(f"Failed to convert {file}"):
-        xml = s.conn.domainXMLFromNative(format_, config)
+    xml = s.conn.domainXMLFromNative(format_, read_document(file))
     s.out.text(xml, {"xml": xml})
 
 

@@ -132,16 +132,14 @@ def _refuse_read_only(ctx: Ctx, function: str) -> None:
 async def xml_to_native(ctx: Ctx, params: api.NativeText) -> String:
     """virConnectDomainXMLToNative."""
     _refuse_read_only(ctx, "virConnectDomainXMLToNative")
-    ctx.driver.require_flags("ConnectDomainXMLToNative", params.flags)
-    return String(value=await ctx.driver.domain_xml_to_native(params.format, params.config))
+    return String(value=await ctx.driver.domain_xml_to_native(params.format, params.config, params.flags))
 
 
 @handlers.handles(api.XML_FROM_NATIVE)
 async def xml_from_native(ctx: Ctx, params: api.NativeText) -> Document:
     """virConnectDomainXMLFromNative."""
     _refuse_read_only(ctx, "virConnectDomainXMLFromNative")
-    ctx.driver.require_flags("ConnectDomainXMLFromNative", params.flags)
-    return Document(xml=await ctx.driver.domain_xml_from_native(params.format, params.config))
+    return Document(xml=await ctx.driver.domain_xml_from_native(params.format, params.config, params.flags))
 
 
 @handlers.answers(api.GET_AUTOSTART)

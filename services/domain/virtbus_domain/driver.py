@@ -138,14 +138,14 @@ class DomainDriver(Driver):
     async def domain_create(self, domain: DomainObject, model: Domain, flags: int) -> Move:
         """Start ``model`` under the domain's new ``id``; ``domain.live`` may be set to what really runs."""
 
-    async def domain_xml_to_native(self, native: str, xml: str) -> str:
+    async def domain_xml_to_native(self, native: str, xml: str, flags: int = 0) -> str:
         """The hypervisor's own configuration for a document; ``native`` is its format."""
-        del native, xml
+        del native, xml, flags
         raise self.unsupported(api.XML_TO_NATIVE)
 
-    async def domain_xml_from_native(self, native: str, config: str) -> str:
+    async def domain_xml_from_native(self, native: str, config: str, flags: int = 0) -> str:
         """The document for the hypervisor's own configuration."""
-        del native, config
+        del native, config, flags
         raise self.unsupported(api.XML_FROM_NATIVE)
 
     async def domain_shutdown(self, domain: DomainObject, flags: int) -> Move | None:

@@ -163,8 +163,9 @@ class QemuDriver(RunningGuests):
         self._background(self._watch(domain, guest))
         return STARTED_PAUSED if paused else STARTED_RUNNING
 
-    async def domain_xml_to_native(self, native: str, xml: str) -> str:
+    async def domain_xml_to_native(self, native: str, xml: str, flags: int = 0) -> str:
         """QEMU's arguments as a start would build them, with nothing made for it: shell words on one line."""
+        self.require_flags("ConnectDomainXMLToNative", flags)
         _require_format(native)
         model = await self.read(xml)
         capabilities = await self._cache.get(find_emulator(model), with_kvm=model.type == "kvm")
@@ -172,8 +173,9 @@ class QemuDriver(RunningGuests):
         return native_arguments(model, capabilities, self.host.run_dir, self.host.state_dir / "nvram",
                                 kvm_problem=problem)
 
-    async def domain_xml_from_native(self, native: str, config: str) -> str:
+    async def domain_xml_from_native(self, native: str, config: str, flags: int = 0) -> str:
         """The document for arguments of ``domain_xml_to_native``."""
+        self.require_flags("ConnectDomainXMLFromNative", flags)
         _require_format(native)
         return format_domain(from_arguments(config), live=False, secure=True)
 
