@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from virtbus_domain.drivers.qemu.native.options import refusal
-from virtbus_domain.drivers.qemu.native.reader import Reader
+from virtbus_domain.drivers.qemu.native.reader import Reader, encrypted
 from virtbus_domain.drivers.qemu.native.values import Values
 from virtbus_domain.xml.chardev import Chardev, ChardevSource, ChardevTarget
 from virtbus_domain.xml.kinds import HostEnd
@@ -109,6 +109,7 @@ def host_end(reader: Reader, name: str, device: str, end: HostEnd) -> None:
             source = ChardevSource(path=values.required_text("path"))
         case "socket":
             source = _socket(values, end, f"{reader.command.run_directory}/{device}.sock")
+            source.tls = encrypted(reader, values, server=source.mode == "bind")
         case "udp":
             end.source = _udp(values)
             return

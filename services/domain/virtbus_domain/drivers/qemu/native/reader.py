@@ -89,6 +89,18 @@ class Reader:
         return PciAddress(domain=0, bus=bus, slot=place[0], function=place[1], multifunction=item.flag("multifunction"))
 
 
+def encrypted(reader: Reader, end: Values, *, server: bool) -> bool | None:
+    """Whether one end of a connection is encrypted. With which certificates is the node's business."""
+    name = end.text("tls-creds")
+    if name is None:
+        return None
+    credentials = reader.command.named("-object", name)
+    credentials.expect("endpoint", "server" if server else "client")
+    credentials.expect("verify-peer", True)
+    credentials.skip("dir")
+    return True
+
+
 def transport(item: Values, prefix: str = "") -> dict[str, Any]:
     """What every virtio device can be told about its transport, by our names of it."""
     return {f"{prefix}{ours}": item.flag(theirs) for ours, theirs in _TRANSPORT.items()}

@@ -191,13 +191,15 @@ def _spice(values: Values, reader: Reader) -> Graphics:
     elif port == 0:
         graphics.listens = [Listen(type="none")]
     else:
-        graphics.port, graphics.autoport = port, port is None
+        graphics.port, graphics.tls_port, graphics.autoport = port, values.number("tls-port"), False
+        values.skip("x509-dir")  # the node's
         graphics.listens = [Listen(type="address", address=values.required_text("addr"))]
-    for name in values.texts("plaintext-channel"):
-        if name == "default":
-            graphics.default_mode = "insecure"
-        else:
-            graphics.channels.append(SpiceChannel(name=name, mode="insecure"))
+    for option, mode in (("tls-channel", "secure"), ("plaintext-channel", "insecure")):
+        for name in values.texts(option):
+            if name == "default":
+                graphics.default_mode = mode
+            else:
+                graphics.channels.append(SpiceChannel(name=name, mode=mode))
     mouse = values.flag("agent-mouse")
     graphics.mouse_mode = None if mouse is None else "client" if mouse else "server"
     graphics.image_compression, graphics.jpeg_compression, graphics.zlib_compression = (

@@ -71,6 +71,12 @@ def _server(protocol: str, name: Callable[[Values], str | None]) -> Read:
     return read
 
 
+def _nbd(storage: Values) -> tuple[str, DiskSource]:
+    kind, source = _server("nbd", lambda values: values.text("export"))(storage)
+    source.tls_hostname = storage.text("tls-hostname")
+    return kind, source
+
+
 def _nfs(storage: Values) -> tuple[str, DiskSource]:
     kind, source = _server("nfs", lambda values: values.required_text("path"))(storage)
     user, group = storage.number("user"), storage.number("group")
@@ -86,7 +92,7 @@ def _gluster_name(storage: Values) -> str:
 
 SOURCES: Mapping[str, Read] = {
     "file": _file, "host_device": _block, "host_cdrom": _block, "vvfat": _directory, "rbd": _rbd, "iscsi": _iscsi,
-    "nbd": _server("nbd", lambda storage: storage.text("export")), "gluster": _server("gluster", _gluster_name),
+    "nbd": _nbd, "gluster": _server("gluster", _gluster_name),
     "nfs": _nfs,
     "ssh": _server("ssh", lambda storage: storage.required_text("path")),
     **dict.fromkeys(("http", "https", "ftp", "ftps", "tftp"), _url)}

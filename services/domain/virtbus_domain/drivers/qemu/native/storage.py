@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from virtbus_domain.drivers.qemu.command.block import CACHE, FORMATS, IOTUNE
 from virtbus_domain.drivers.qemu.names import NARROW_SCSI
 from virtbus_domain.drivers.qemu.native.options import refusal
-from virtbus_domain.drivers.qemu.native.reader import Reader, transport
+from virtbus_domain.drivers.qemu.native.reader import Reader, encrypted, transport
 from virtbus_domain.drivers.qemu.native.sources import SOURCES
 from virtbus_domain.drivers.qemu.native.values import Values
 from virtbus_domain.normalise.disks import disk_index
@@ -207,6 +207,7 @@ def _layer(reader: Reader, node: Values, options: DiskDriver, cache: Cache) -> t
     storage.expect("auto-read-only", True)
     storage.expect("discard", "unmap")
     kind, source = SOURCES[storage.kind](storage)
+    source.tls = encrypted(reader, storage, server=False)
     if node.has("offset"):
         source.slices = [StorageSlice(type="storage", offset=node.number("offset"), size=node.number("size"))]
     return kind, "fat" if kind == "dir" else _FORMAT_OF[node.kind], source
