@@ -28,9 +28,9 @@ def check_video(video: Video, domain: Domain) -> None:
     if video.model == "none" and len(domain.devices.videos) > 1:
         raise unsupported("a 'none' video type must be the only video device defined for the domain")
     if video.model != "qxl":
-        for name, shown in (("ram", "video type qxl"), ("vram64", "type of qxl"), ("vgamem", "type of qxl")):
+        for name in ("ram", "vram64", "vgamem"):
             if getattr(video, name) is not None:
-                raise unsupported(f"{name} attribute only supported for {shown}")
+                raise unsupported(f"{name} attribute only supported for video type qxl")
     if video.model != "virtio" and video.driver_name == "vhostuser":
         raise unsupported("'vhostuser' driver is only supported with 'virtio' device")
     if video.model != "virtio":

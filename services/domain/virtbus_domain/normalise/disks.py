@@ -7,7 +7,7 @@ import re
 from virtbus_domain.normalise.context import Context, xml_error
 from virtbus_domain.xml.disk import Disk, DiskDriver
 from virtbus_domain.xml.domain import Domain
-from virtbus_domain.xml.storage_source import DiskSource
+from virtbus_domain.xml.storage_source import DiskSource, StorageHost
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 
@@ -67,8 +67,8 @@ def complete_disks(domain: Domain, context: Context) -> None:
             disk.snapshot = None  # what a read-only disk does anyway
         elif disk.type == "vhostuser":
             disk.snapshot = "no"  # only its daemon could take one
-        if source is not None and source.hosts:
-            _complete_ports(source)
+        if source is not None and (source.protocol is not None or disk.backing_store is not None):
+            _complete_network(disk, source)
         if context.qemu:
             _choose_format(disk)
             for encryption in (disk.encryption, source.encryption if source else None):
@@ -83,10 +83,25 @@ def _bus(disk: Disk) -> str:
     return _BUS_OF_PREFIX.get(found[1], "ide") if found else "ide"
 
 
-def _complete_ports(source: DiskSource) -> None:
+def _complete_network(disk: Disk, source: DiskSource) -> None:
+    source.name = first_unit(source.protocol, source.name)
+    complete_ports(source.protocol, source.hosts)
+    layer = disk.backing_store
+    while layer is not None:
+        if layer.source is not None:
+            complete_ports(layer.source.protocol, layer.source.hosts)
+        layer = layer.backing_store
+
+
+def first_unit(protocol: str | None, name: str | None) -> str | None:
+    """An iSCSI target of which no unit is named means its first."""
+    return f"{name}/0" if protocol == "iscsi" and "/" not in (name or "/") else name
+
+
+def complete_ports(protocol: str | None, hosts: list[StorageHost]) -> None:
     """Servers listen where their kind does unless said otherwise."""
-    port = _PORTS.get(source.protocol or "")
-    for host in source.hosts:
+    port = _PORTS.get(protocol or "")
+    for host in hosts:
         if host.port is None and port is not None and host.transport in (None, "tcp"):
             host.port = port
 

@@ -11,14 +11,14 @@ _X86 = ("x86_64", "i686")
 
 
 def read_firmware(domain: Domain, context: Context) -> None:
-    """An image is a ROM unless said otherwise; each feature of one that is looked for is said once."""
+    """An image is a ROM unless said otherwise; of what is said twice of a feature, the last counts."""
     assert domain.os
     os = domain.os
     if os.loader is not None and os.loader.path and os.loader.type is None:
         os.loader.type = "rom"
     if os.firmware_features:
-        first = {feature.name: feature for feature in reversed(os.firmware_features)}
-        os.firmware_features = [first[name] for name in sorted(first, key=str)]
+        last = {feature.name: feature for feature in os.firmware_features}
+        os.firmware_features = [last[name] for name in sorted(last, key=str)]
         if os.firmware_auto is None and not context.qemu:
             os.firmware_features = []
     if os.nvram is not None and os.loader is None:
