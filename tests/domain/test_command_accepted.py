@@ -1,8 +1,8 @@
 """A real QEMU takes every command line that we build, and has every device where the document says.
 
 Each document, our own, those of other projects and made-up ones, is started paused and emulated, with small
-counterparts of the disks, sockets and bridges that it names (``tests/support/stand_ins.py``), and QEMU is asked what it
-has (``tests/support/machine_view.py``). What no test machine has is tried as far as QEMU can get without it.
+counterparts of the disks, sockets and bridges that it names (``tests/support/stand_in_rules.py``), and QEMU is asked
+what it has (``tests/support/machine_view.py``). What no test machine has is tried as far as QEMU can get without it.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ class TestSpecial:
 
 @pytest.mark.parametrize(("document", "words"), [
     ("<serial type='nmdm'><source master='/a' slave='/b'/></serial>", "a character device of type 'nmdm'"),
-    ("<serial type='tcp'><source mode='bind' host='h' service='7' tls='yes'/></serial>", "TLS on 'serial0'"),
+    ("<serial type='tcp'><source mode='bind' host='h' service='7' tls='yes'/></serial>", "TLS"),
     ("<channel type='null'><target type='xen' name='x'/></channel>", "the target of 'channel0'"),
     ("<smartcard mode='host-certificates'><certificate>a</certificate><certificate>b</certificate>"
      "<certificate>c</certificate></smartcard>", "smart card of mode 'host-certificates'"),

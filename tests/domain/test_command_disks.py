@@ -279,7 +279,7 @@ class TestDrives:
 
 @pytest.mark.parametrize(("document", "words"), [
     (disk(source="<source protocol='sheepdog' name='x'/>", kind="network"), "sheepdog"),
-    (disk(source="<source protocol='nbd' tls='yes'><host name='h'/></source>", kind="network"), "NBD with TLS"),
+    (disk(source="<source protocol='nbd' tls='yes'><host name='h'/></source>", kind="network"), "TLS"),
     (disk(source="<source protocol='iscsi' name='iqn.x:y/1'><host name='h'/><host name='i'/></source>", kind="network"),
      "hosts"),
     (disk(source="<source file='/a'><slices><slice type='storage' offset='1' size='2'/></slices></source>",

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.components import require_program
-from tests.support.stand_ins import Services, StandIns, bring_back, put_stand_ins, run_ip
+from tests.support.stand_in_rules import bring_back, put_stand_ins
+from tests.support.stand_ins import Services, StandIns, run_ip
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
 from virtbus_domain.drivers.qemu.capabilities_probe import probe
 from virtbus_domain.drivers.qemu.command import CommandLine, build
