@@ -157,6 +157,35 @@ def test_a_secret_is_shown_as_the_file_that_it_would_be_in() -> None:
     assert all('"format":"raw","file":"/run/virtbus-test/qemu/0-' in word for word in secrets)
 
 
+def test_encrypted_connections_come_back() -> None:
+    """Which ends are encrypted is the document's to say, with which certificates the node's."""
+    credentials = shlex.join(["-object", '{"qom-type":"tls-creds-x509","id":"tls0","dir":"/pki","endpoint":"server",'
+                                         '"verify-peer":true}'])
+    command = forward(FAMILIES["ports"])
+    assert ",server=on,wait=off" in command
+    model = parse_domain(backward(command.replace(
+        ",port=1,telnet=on,server=on,wait=off", ",port=1,telnet=on,server=on,wait=off,tls-creds=tls0").replace(
+        " -msg ", f" {credentials} -msg ")))
+    assert model.devices
+    assert [serial.source[0].tls for serial in model.devices.serials] == [None, None, None, True]
+    command = forward(FAMILIES["disk-nbd"])
+    model = parse_domain(backward(command.replace(
+        '"export":"export"', '"export":"x","tls-creds":"tls0","tls-hostname":"n"').replace(
+        " -msg ", f" {credentials.replace('server', 'client')} -msg ")))
+    assert model.devices
+    [disk] = model.devices.disks
+    assert disk.source
+    assert (disk.source.name, disk.source.tls, disk.source.tls_hostname) == ("x", True, "n")
+    command = forward(FAMILIES["spice"])
+    model = parse_domain(backward(command.replace(
+        "-spice port=5999,", "-spice port=5999,tls-port=6000,x509-dir=/pki,tls-channel=cursor,")))
+    assert model.devices
+    [screen] = model.devices.graphics
+    assert (screen.port, screen.tls_port, screen.default_mode) == (5999, 6000, "insecure")
+    assert [(channel.name, channel.mode) for channel in screen.channels] == [
+        ("cursor", "secure"), ("main", "insecure"), ("inputs", "insecure")]
+
+
 def test_a_port_that_a_start_would_look_for_is_shown_as_libvirt_shows_it() -> None:
     """The first of VNC's, and the next for SPICE."""
     command = forward(FAMILIES["spice-automatic"])

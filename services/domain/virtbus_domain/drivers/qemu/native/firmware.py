@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from virtbus_domain.drivers.qemu.native.options import members, refusal
+from virtbus_domain.drivers.qemu.native.sources import SOURCES
 from virtbus_domain.drivers.qemu.native.values import Command, Values
 from virtbus_domain.xml.boot import AcpiTable, Loader, Nvram, Os
 from virtbus_domain.xml.domain import Domain
+from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_domain.xml.sysinfo import BaseBoard, Sysinfo, SysinfoEntry
 
 # What only code in system management mode may write to, as ``-global`` says it.
@@ -42,24 +44,31 @@ def read_firmware(command: Command, domain: Domain) -> None:
     if code is not None:
         secure = any(members(text) == SECURE_FLASH for text in command.plain.get("-global", []))
         image = command.named("-blockdev", code)
-        path, image_format = _image(command, image)
+        kind, source = _source(command, image)
+        if kind != "file":
+            raise refusal(image.what)
         fixed = image.flag("read-only") is True
-        os.loader = Loader(readonly=fixed or None, type="pflash", secure=secure or None, path=path, format=image_format,
-                           stateless=True if fixed and variables is None else None)
+        os.loader = Loader(readonly=fixed or None, type="pflash", secure=secure or None, path=source.file,
+                           format=_format(image), stateless=True if fixed and variables is None else None)
     if variables is not None:
         image = command.named("-blockdev", variables)
         image.expect("read-only", False)
-        path, image_format = _image(command, image)
-        os.nvram = Nvram(path=path, format=image_format)
+        kind, source = _source(command, image)
+        os.nvram = Nvram(path=source.file, format=_format(image)) if kind == "file" else Nvram(
+            type=kind, source=source, format=_format(image))
 
 
-def _image(command: Command, image: Values) -> tuple[str, str | None]:
+def _format(image: Values) -> str | None:
+    return None if image.kind == "raw" else image.kind
+
+
+def _source(command: Command, image: Values) -> tuple[str, DiskSource]:
     storage = command.named("-blockdev", image.required_text("file"))
-    if storage.kind != "file":
+    if storage.kind not in SOURCES:
         raise refusal(storage.what)
     storage.expect("auto-read-only", True)
     storage.expect("discard", "unmap")
-    return storage.required_text("filename"), None if image.kind == "raw" else image.kind
+    return SOURCES[storage.kind](storage)
 
 
 def read_guest_data(command: Command, domain: Domain) -> None:

@@ -15,9 +15,10 @@ from virtbus_domain.drivers.qemu.native.values import Command, Values
 from virtbus_domain.xml import format_domain, parse_domain
 from virtbus_domain.xml.boot import Os
 from virtbus_domain.xml.clock import Clock, Timer
+from virtbus_domain.xml.controller import Controller
 from virtbus_domain.xml.cpu import Cpu, CpuTopology
 from virtbus_domain.xml.domain import Devices, Domain
-from virtbus_domain.xml.features import Features, Kvm, Smm, Switch
+from virtbus_domain.xml.features import Features, Gic, Kvm, Smm, Switch
 from virtbus_domain.xml.memory import MemoryBacking
 from virtbus_domain.xml.qemu_namespace import QemuArg, QemuCommandline, QemuEnv
 from virtbus_domain.xml.tuning import IoThread
@@ -30,6 +31,7 @@ _FIXED = {
     "-S": "", "-no-user-config": "", "-nodefaults": ""}
 _TRANSLATION_BUFFER = 32  # MiB, of a guest that asks for none
 _MIB = 1024 * 1024
+_HOLE = re.compile("[0-9]{1,15}K", re.ASCII)
 
 
 def from_arguments(text: str) -> Domain:
@@ -116,6 +118,8 @@ def _read_machine(command: Command, domain: Domain) -> None:
     vmport, smm, hpet = machine.flag("vmport"), machine.flag("smm"), machine.flag("hpet")
     features.vmport = None if vmport is None else Switch(state=vmport)
     features.smm = None if smm is None else Smm(state=smm)
+    gic = machine.text("gic-version")
+    features.gic = None if gic is None else Gic(version=gic)
     features.ioapic_driver = machine.word("kernel_irqchip", {"split": "qemu"})
     features.acpi = machine.flag("acpi") is not False
     domain.memory_dump_core = machine.flag("dump-guest-core") or None
@@ -220,6 +224,11 @@ def _read_globals(command: Command, domain: Domain) -> None:
                 features = features_of(domain)
                 features.smm = features.smm or Smm(state=True)
                 features.smm.tseg = int(value) * _MIB
+            case ("q35-pcihost" | "i440FX-pcihost"), "pci-hole64-size", _ if _HOLE.fullmatch(value):
+                assert domain.devices is not None
+                model = "pcie-root" if device == "q35-pcihost" else "pci-root"
+                domain.devices.controllers.append(Controller(type="pci", index=0, model=model,
+                                                             pcihole64=int(value.removesuffix("K"))))
             case "isa-fdc", ("bootindexA" | "bootindexB"), _:
                 pass  # the place of a floppy drive in the boot order, which is read with the drives
             case "", "driver", _ if members(text) == SECURE_FLASH:
