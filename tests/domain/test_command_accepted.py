@@ -151,13 +151,14 @@ class TestDocuments:
         if can_be_read(text, tmp_path_factory.getbasetemp()):
             check_but_for(text, NO_SUCH_PLACE)
 
-    def test_other_machines(self, tmp_path: Path) -> None:
-        """Machines without PCI: their definitions are taken, and so is their command."""
-        disk = "<disk type='file'><source file='/srv/a'/><target dev='fda' bus='fdc'/></disk>"
-        for machine in ("isapc", "microvm"):
-            text = domain_xml("" if machine == "microvm" else disk, machine=machine)
-            if can_be_read(text, tmp_path):
-                check(text)
+    @pytest.mark.parametrize(("machine", "devices"), [
+        ("isapc", "<disk type='file' device='floppy'><source file='/a'/><target dev='fda' bus='fdc'/></disk>"
+                  "<parallel type='null'/><sound model='sb16'/><panic model='isa'/>"),
+        ("microvm", "<panic model='isa'/>")])
+    def test_without_pci(self, machine: str, devices: str) -> None:
+        """Machines that have no PCI bus run what needs none."""
+        usual = "<controller type='usb' model='none'/><memballoon model='none'/><serial type='null'/>"
+        check(domain_xml(usual + devices, machine=machine, os="<boot dev='fd'/>"))
 
 
 @pytest.fixture

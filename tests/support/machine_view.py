@@ -125,8 +125,10 @@ async def _cpus(view: View) -> None:
     domain = view.guest.model
     most, topology = domain.vcpu or 1, domain.cpu.topology if domain.cpu else None
     present = await view.guest.ask("query-cpus-fast")
-    possible = await view.guest.ask("query-hotpluggable-cpus")
     view.expect("CPUs", domain.vcpu_current or most, len(present))
+    if not view.guest.setup.machine.hotplugs_cpus:
+        return  # it does not tell of those that there may be
+    possible = await view.guest.ask("query-hotpluggable-cpus")
     view.expect("possible CPUs", most, sum(cpu["vcpus-count"] for cpu in possible))
     counts = {"socket-id": most, "core-id": 1, "thread-id": 1}
     if topology is not None:

@@ -28,7 +28,7 @@ def append_boot(arguments: Arguments, setup: Setup) -> None:
 
 def append_floppy_order(arguments: Arguments, setup: Setup) -> None:
     """``-global`` for the floppy controller that is part of the machine."""
-    if setup.is_i440fx:
+    if not setup.is_q35:  # there it is a device like others
         for name, number in floppy_boot_order(setup):
             arguments.plain("-global", f"isa-fdc.{name}={number}")
 

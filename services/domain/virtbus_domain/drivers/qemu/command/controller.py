@@ -50,7 +50,7 @@ def _is_built_in(controller: Controller, setup: Setup) -> bool:
         return model in ("pci-root", "pcie-root")
     if kind == "sata":
         return setup.is_q35
-    return kind in ("ide", "isa", "fdc") and setup.is_i440fx
+    return (kind in ("ide", "isa") and setup.is_i440fx) or (kind == "fdc" and not setup.is_q35)
 
 
 def _usb(controller: Controller, setup: Setup) -> tuple[str, Properties]:

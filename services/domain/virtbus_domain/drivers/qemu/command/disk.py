@@ -53,7 +53,7 @@ def _driver(disk: Disk, options: DiskDriver, setup: Setup) -> tuple[str, Propert
     if bus == "ide" and controller == 0:
         return "ide-cd" if cdrom else "ide-hd", {"bus": f"ide.{address.bus or 0}", "unit": unit, "wwn": wwn}
     if bus == "fdc":
-        bus_name = None if setup.is_i440fx else f"{setup.controller('fdc', controller)}.0"
+        bus_name = f"{setup.controller('fdc', controller)}.0" if setup.is_q35 else None
         return "floppy", {"bus": bus_name, "unit": unit}
     if bus == "scsi":
         driver, properties = _scsi(disk, address, setup)
