@@ -234,8 +234,6 @@ class TestThreads:
 @pytest.mark.parametrize(("top", "os", "words"), [
     ("<on_poweroff>restart</on_poweroff>", "", "/domain/on_poweroff 'restart'"),
     ("<on_reboot>preserve</on_reboot>", "", "'preserve' action for 'on_reboot'/'on_poweroff'"),
-    ("<sysinfo type='smbios'><system><entry name='serial'>s</entry></system></sysinfo>", "<smbios mode='host'/>",
-     "/domain/os/smbios[@mode='host']"),
     ("<vcpu>100000</vcpu>", "", "greater than"),
 ])
 def test_refused(top: str, os: str, words: str) -> None:
