@@ -97,8 +97,6 @@ def check_qemu_graphics(graphics: Graphics, domain: Domain) -> None:
     if graphics.type == "vnc" and graphics.passwd is not None and len(graphics.passwd) > _VNC_PASSWORD:
         raise qemu_unsupported(f"VNC password is {len(graphics.passwd)} characters long, only {_VNC_PASSWORD} "
                                "permitted")
-    if graphics.type == "spice" and (graphics.tls_port or 0) > 0:
-        raise qemu_unsupported("spice TLS port set in XML configuration, but TLS is disabled in qemu.conf")
 
 
 def check_qemu_video(video: Video, domain: Domain) -> None:

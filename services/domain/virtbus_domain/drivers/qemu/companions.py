@@ -14,27 +14,35 @@ from socket import socket
 from virtbus_domain.drivers.qemu.command.filesystem import virtiofs_socket
 from virtbus_domain.drivers.qemu.command.misc import tpm_socket
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
+from virtbus_domain.drivers.qemu.lookups import Lookups, SecretName
 from virtbus_domain.drivers.qemu.monitor import listen
 from virtbus_domain.drivers.qemu.process import QemuProcess
-from virtbus_domain.drivers.qemu.tools import find_program
+from virtbus_domain.drivers.qemu.secrets import write_secret
+from virtbus_domain.drivers.qemu.tools import find_program, run_tool
 from virtbus_domain.xml.domain import Domain
 from virtbus_domain.xml.filesystem import Filesystem
-from virtbus_domain.xml.tpm import Tpm
+from virtbus_domain.xml.tpm import PcrBanks, Tpm, TpmBackend
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.service.xml_lines import lines_of
 
+_CIPHER = "aes-256-cbc"  # of a TPM's memory
 # Where programs that serve QEMU over vhost-user are described: docs/interop/vhost-user.json in QEMU's source.
 _VHOST_USER = Path("/usr/share/qemu/vhost-user")
 
 
-async def start_companions(model: Domain, paths: GuestPaths, state_dir: Path, stack: AsyncExitStack) -> None:
+async def start_companions(model: Domain, paths: GuestPaths, state_dir: Path, lookups: Lookups,
+                           stack: AsyncExitStack) -> None:
     """Start what the guest's TPMs and shared directories need. Raises ``LibvirtError``."""
     assert model.devices is not None
     for tpm in model.devices.tpms:
         if tpm.backend is not None and tpm.backend.type == "emulator":
             state = state_dir / "tpm" / str(model.uuid) / ("tpm1.2" if tpm.backend.version == "1.2" else "tpm2")
             _make_directory(state)
-            await _start(_swtpm(tpm, state, paths), tpm_socket(paths.directory, tpm), paths, str(tpm.alias), stack)
+            key = await _tpm_key(tpm, tpm.backend, paths, lookups)
+            await _choose_banks(tpm.backend, state, key)
+            await _start(_swtpm(tpm, tpm.backend, state, key, paths), tpm_socket(paths.directory, tpm), paths,
+                         str(tpm.alias), stack)
     for filesystem in model.devices.filesystems:
         if filesystem.driver_type == "virtiofs" and not filesystem.source_socket:
             await _start(_virtiofsd(filesystem), virtiofs_socket(paths.directory, filesystem), paths,
@@ -49,10 +57,34 @@ def _make_directory(path: Path) -> None:
                            domain=c.VIR_FROM_NONE, int1=error.errno or -1) from error
 
 
-def _swtpm(tpm: Tpm, state: Path, paths: GuestPaths) -> list[str]:
+async def _tpm_key(tpm: Tpm, backend: TpmBackend, paths: GuestPaths, lookups: Lookups) -> Path | None:
+    """Where the key is that the TPM's memory is encrypted with."""
+    if backend.encryption_secret is None:
+        return None
+    value = await lookups.secret(SecretName(uuid=backend.encryption_secret, type="vtpm"))
+    return write_secret(paths.directory / "secrets", f"{tpm.alias}-key", value)
+
+
+async def _choose_banks(backend: TpmBackend, state: Path, key: Path | None) -> None:
+    """Make the TPM measure by the hashes of the document; without a word, it does so by those that it likes."""
+    banks = backend.active_pcr_banks
+    chosen = [name for name in lines_of(PcrBanks) if banks is not None and getattr(banks, name)]
+    if not chosen:
+        return
+    words = ["--tpm2", "--tpm-state", f"dir://{state}", "--pcr-banks", ",".join(chosen)]
+    words += ["--pwdfile", str(key), "--cipher", _CIPHER] if key else []
+    await run_tool("swtpm_setup", *words, *(["--reconfigure"] if _has_memory(state) else []))
+
+
+def _has_memory(state: Path) -> bool:
+    return (state / "tpm2-00.permall").exists()
+
+
+def _swtpm(tpm: Tpm, backend: TpmBackend, state: Path, key: Path | None, paths: GuestPaths) -> list[str]:
     """The command; ``{fd}`` stands for the listening socket."""
-    version = [] if tpm.backend and tpm.backend.version == "1.2" else ["--tpm2"]
-    return [find_program("swtpm"), "socket", *version, "--tpmstate", f"dir={state},mode=0600", "--ctrl",
+    version = [] if backend.version == "1.2" else ["--tpm2"]
+    encrypted = ["--key", f"pwdfile={key},mode={_CIPHER}"] if key else []
+    return [find_program("swtpm"), "socket", *version, "--tpmstate", f"dir={state},mode=0600", *encrypted, "--ctrl",
             "type=unixio,fd={fd}", "--terminate", "--log",
             f"file={paths.directory / f'{tpm.alias}.log'},level=1"]
 

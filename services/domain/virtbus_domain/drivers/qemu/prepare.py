@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
+from virtbus_domain.drivers.qemu.certificates import Certificates, find_certificates
 from virtbus_domain.drivers.qemu.chains import find_layers
 from virtbus_domain.drivers.qemu.command.boot import boot_order
 from virtbus_domain.drivers.qemu.command.chardev import channel_path
@@ -26,6 +27,7 @@ from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.firmware import complete_firmware, read_descriptors, variables_template
 from virtbus_domain.drivers.qemu.host_devices import find_host_devices
 from virtbus_domain.drivers.qemu.host_network import open_interfaces
+from virtbus_domain.drivers.qemu.host_sysinfo import read_host_sysinfo
 from virtbus_domain.drivers.qemu.layers import Volume, layers
 from virtbus_domain.drivers.qemu.lookups import NO_LOOKUPS, Lookups
 from virtbus_domain.drivers.qemu.names import assign_names
@@ -64,15 +66,18 @@ async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPat
     await asyncio.to_thread(_make_nvram, model)
     _name_sockets(devices, paths)
     await _look_up_addresses(devices, lookups)
-    _choose_ports(devices)
+    certificates = await asyncio.to_thread(find_certificates)
+    host_sysinfo = await asyncio.to_thread(read_host_sysinfo) if model.os.smbios_mode == "host" else None
+    _choose_ports(devices, certificates)
     await asyncio.to_thread(find_host_devices, devices)
     descriptors = await open_interfaces(model, paths.directory, lookups, stack)
     descriptors |= _open_vsock(devices, stack)
-    await start_companions(model, paths, state_dir, stack)
+    await start_companions(model, paths, state_dir, lookups, stack)
     if model.memory_backing is not None or (model.cpu and model.cpu.numa):
         (paths.directory / "ram").mkdir(mode=0o700, exist_ok=True)
     return Setup(domain=model, capabilities=capabilities, machine=machine, run_dir=paths.directory,
-                 descriptors=descriptors, secrets=secrets, volumes=volumes,
+                 descriptors=descriptors, secrets=secrets, volumes=volumes, certificates=certificates,
+                 host_sysinfo=host_sysinfo,
                  optical_drives=await asyncio.to_thread(_optical_drives, devices),
                  boot=boot_order(model.os, devices), kvm_problem=kvm_problem)
 
@@ -105,10 +110,11 @@ def _choose_firmware(model: Domain, nvram_dir: Path) -> None:
 def _make_nvram(model: Domain) -> None:
     """A new guest's firmware starts from a template of what it remembers; made aside and renamed."""
     nvram = model.os.nvram if model.os else None
-    if nvram is None or not nvram.path or Path(nvram.path).exists():
+    path = nvram and (nvram.path or (nvram.source.file if nvram.source else None))
+    if nvram is None or not path or Path(path).exists():
         return
     template = nvram.template or variables_template(model)
-    target = Path(nvram.path)
+    target = Path(path)
     aside = target.with_name(f".{target.name}.new")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -137,17 +143,21 @@ def _name_sockets(devices: Devices, paths: GuestPaths) -> None:
 # --- ports ----------------------------------------------------------------------------------------------------------
 
 
-def _choose_ports(devices: Devices) -> None:
-    """A free port for each server that asked for one; QEMU refuses to start should somebody take it meanwhile."""
+def _choose_ports(devices: Devices, certificates: Certificates) -> None:
+    """Free ports for each server that asked for some; QEMU refuses to start should somebody take one meanwhile."""
     taken: set[int] = set()
     for graphics in devices.graphics:
         listen = graphics.listens[0] if graphics.listens else Listen(type="address")
         if graphics.type not in ("vnc", "spice") or listen.type not in ("address", "network"):
             continue
-        if graphics.autoport or graphics.port == -1:
-            graphics.port = _free_port(_address(graphics, listen), taken)
-        if graphics.port:
-            taken.add(graphics.port)
+        address, spice = _address(graphics, listen), graphics.type == "spice"
+        if graphics.port == -1 or (graphics.autoport and not (spice and graphics.default_mode == "secure")):
+            graphics.port = _free_port(address, taken)
+        taken.add(graphics.port or 0)
+        encrypts = certificates.spice is not None and graphics.default_mode != "insecure"
+        if spice and (graphics.tls_port == -1 or (graphics.autoport and encrypts)):
+            graphics.tls_port = _free_port(address, taken)
+        taken.add(graphics.tls_port or 0)
 
 
 def _address(graphics: Graphics, listen: Listen) -> str:

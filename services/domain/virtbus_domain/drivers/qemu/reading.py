@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities, find_emulators
+from virtbus_domain.drivers.qemu.certificates import find_certificates
 from virtbus_domain.normalise import Context, complete_definition, read_definition
 from virtbus_domain.xml.domain import Domain
 from virtbus_shared import constants as c
@@ -72,6 +73,9 @@ def _check_emulator(domain: Domain, capabilities: QemuCapabilities) -> None:
     machine = capabilities.canonical_machine(domain.os.machine if domain.os else None)
     if machine.max_cpus and (domain.vcpu or 0) > machine.max_cpus:
         raise _unsupported(f"Maximum CPUs greater than specified machine type limit {machine.max_cpus}")
+    for graphics in domain.devices.graphics if domain.devices else []:
+        if graphics.type == "spice" and (graphics.tls_port or 0) > 0 and find_certificates().spice is None:
+            raise _unsupported("spice TLS port set in XML configuration, but there are no certificates on this node")
 
 
 def _model_name(qom_type: str | None) -> str:

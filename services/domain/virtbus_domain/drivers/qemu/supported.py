@@ -11,14 +11,16 @@ from typing import Any
 
 from virtbus_domain.drivers.qemu.command.arguments import unsupported
 from virtbus_domain.xml.boot import Os
+from virtbus_domain.xml.chardev import SourceSeclabel
 from virtbus_domain.xml.clock import Timer
 from virtbus_domain.xml.cpu import Cpu, NumaCell
 from virtbus_domain.xml.disk import Disk
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.features import Features
 from virtbus_domain.xml.filesystem import Filesystem
-from virtbus_domain.xml.hostdev import Hostdev
-from virtbus_domain.xml.interface import Interface
+from virtbus_domain.xml.hostdev import Hostdev, HostdevSource
+from virtbus_domain.xml.interface import Interface, InterfaceSource
+from virtbus_domain.xml.memory import Numatune
 from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_domain.xml.tuning import Cputune
 from virtbus_shared.service.xml_lines import PLANS, Element
@@ -37,7 +39,7 @@ REFUSED: dict[type[Element], frozenset[str]] = {
         "memorytunes"}),
     Os: frozenset({"init", "initarg", "initenv", "initdir", "inituser", "initgroup", "root"}),
     Features: frozenset({
-        "hap", "viridian", "privnet", "pvspinlock", "capabilities", "gic", "hpt", "htm", "nested_hv", "msrs_unknown",
+        "hap", "viridian", "privnet", "pvspinlock", "capabilities", "hpt", "htm", "nested_hv", "msrs_unknown",
         "ccf_assist", "xen", "cfpc", "sbbc", "ibs", "async_teardown"}),
     Cpu: frozenset({"numa_latencies", "numa_bandwidths"}),
     NumaCell: frozenset({"caches"}),
@@ -46,10 +48,13 @@ REFUSED: dict[type[Element], frozenset[str]] = {
     Disk: frozenset({"rawio", "sgio"}),
     DiskSource: frozenset({"reservations", "fdgroup"}),
     Filesystem: frozenset({"space_hard_limit", "space_soft_limit"}),
+    SourceSeclabel: frozenset({"label"}),
     Hostdev: frozenset({"rawio", "sgio", "ips", "routes"}),
+    HostdevSource: frozenset({"write_filtering"}),
     Interface: frozenset({
         "vlan", "virtualport", "bandwidth", "filterref", "port_isolated", "script", "downscript", "backenddomain",
-        "guest_dev", "guest_actual", "coalesce_rx_frames_max", "port_forwards", "routes"}),
+        "guest_dev", "guest_actual", "coalesce_rx_frames_max", "port_forwards", "routes", "trust_guest_rx_filters"}),
+    InterfaceSource: frozenset({"ips", "routes"}),
 }
 
 
@@ -58,9 +63,20 @@ def check_supported(domain: Domain) -> None:
     _check(domain, "/domain")
     if domain.vcpu_placement == "auto":
         raise unsupported("/domain/vcpu/@placement")
+    if domain.numatune is not None:
+        _check_numatune(domain.numatune)
     for number, label in enumerate(domain.seclabels, 1):
         if label.type != "none":
             raise unsupported(f"/domain/seclabel[{number}]")
+
+
+def _check_numatune(tune: Numatune) -> None:
+    """Nodes that nobody has chosen, and a way to keep to nodes that only a control group has."""
+    if tune.memory is not None and tune.memory.placement == "auto":
+        raise unsupported("/domain/numatune/memory/@placement")
+    for place in (tune.memory, *tune.memnodes):
+        if place is not None and place.mode == "restrictive":
+            raise unsupported(f"/domain/numatune/{'memory' if place is tune.memory else 'memnode'}/@mode")
 
 
 def _says_something(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE
 
@@ -19,6 +20,11 @@ def find_program(name: str) -> str:
     return found
 
 
+def _environment() -> dict[str, str]:
+    """What a program may know of our environment, which can hold the broker's password."""
+    return {"LC_ALL": "C"} | {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+
+
 async def run_tool(name: str, *arguments: str) -> bytes:
     """Run a program to its end; what it wrote. It is killed when the caller stops waiting.
 
@@ -26,7 +32,7 @@ async def run_tool(name: str, *arguments: str) -> bytes:
     """
     program = find_program(name)
     process = await asyncio.create_subprocess_exec(
-        program, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, cwd="/", env={"LC_ALL": "C"})
+        program, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, cwd="/", env=_environment())
     try:
         output, errors = await process.communicate()
     except BaseException:

@@ -8,9 +8,12 @@ from typing import Any
 from virtbus_domain.drivers.qemu.command.arguments import Arguments
 from virtbus_domain.drivers.qemu.command.controller import floppy_boot_order
 from virtbus_domain.drivers.qemu.command.parts import append, part_blockdev, part_device
+from virtbus_domain.drivers.qemu.command.protocols import protocol_options
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.layers import Volume
 from virtbus_domain.xml.boot import Os
 from virtbus_domain.xml.domain import Devices
+from virtbus_domain.xml.storage_source import DiskSource
 
 
 def append_boot(arguments: Arguments, setup: Setup) -> None:
@@ -43,13 +46,15 @@ def append_firmware(arguments: Arguments, setup: Setup) -> None:
     if not setup.has_flash:
         arguments.plain("-bios", loader.path)
         return
-    images = [(loader.path, loader.format or "raw", loader.readonly is True)]
-    if setup.has_nvram and os.nvram is not None and os.nvram.path:
-        images.append((os.nvram.path, os.nvram.format or "raw", False))
-    for number, (path, image_format, read_only) in enumerate(images):
+    images = [(Volume("file", DiskSource(file=loader.path)), loader.format or "raw", loader.readonly is True)]
+    if setup.variables is not None and os.nvram is not None:
+        images.append((setup.variables, os.nvram.format or "raw", False))
+    for number, ((kind, source), image_format, read_only) in enumerate(images):
         storage = f"libvirt-pflash{number}-storage"
+        options, objects = protocol_options(source, kind, storage, setup, cdrom=False, aio=None)
         append(arguments, [
-            part_blockdev("file", storage, filename=path, auto_read_only=True, discard="unmap"),
+            *objects, part_blockdev(str(options.pop("driver")), storage, **options, auto_read_only=True,
+                                    discard="unmap"),
             part_blockdev(image_format, f"libvirt-pflash{number}-format", read_only=read_only, file=storage)])
 
 

@@ -33,14 +33,14 @@ def serial_parts(serial: Chardev, setup: Setup) -> list[Part]:
     if driver is None:
         raise unsupported(f"the target of '{name}'")
     index = target.port if target and driver == "isa-serial" and serial.address is None else None
-    return [host_end(serial, name, setup),
+    return [*host_end(serial, name, setup),
             part_device(driver, name, chardev=f"char{name}", index=index, **place(serial, setup))]
 
 
 def parallel_parts(parallel: Chardev, setup: Setup) -> list[Part]:
     """A parallel port."""
     name = str(parallel.alias)
-    return [host_end(parallel, name, setup), part_device("isa-parallel", name, chardev=f"char{name}")]
+    return [*host_end(parallel, name, setup), part_device("isa-parallel", name, chardev=f"char{name}")]
 
 
 def console_parts(console: Chardev, setup: Setup) -> list[Part]:
@@ -50,7 +50,7 @@ def console_parts(console: Chardev, setup: Setup) -> list[Part]:
         return []
     if target.type != "virtio":
         raise unsupported(f"the target of '{name}'")
-    return [host_end(console, name, setup),
+    return [*host_end(console, name, setup),
             part_device("virtconsole", name, chardev=f"char{name}", **place(console, setup))]
 
 
@@ -60,10 +60,10 @@ def channel_parts(channel: Chardev, setup: Setup) -> list[Part]:
     kind = target.type if target else None
     if kind == "guestfwd" and target is not None:
         forward: Mapping[str, Json] = {"str": f"tcp:{target.address}:{target.port}-chardev:char{name}"}
-        return [host_end(channel, name, setup), part_netdev("user", name, guestfwd=[forward])]
+        return [*host_end(channel, name, setup), part_netdev("user", name, guestfwd=[forward])]
     if kind != "virtio" or target is None:
         raise unsupported(f"the target of '{name}'")
-    return [host_end(channel, name, setup),
+    return [*host_end(channel, name, setup),
             part_device("virtserialport", name, chardev=f"char{name}", name=target.name or None,
                         **place(channel, setup))]
 
@@ -73,11 +73,16 @@ def channel_path(name: str, run_dir: Path) -> Path:
     return run_dir / f"{name}.sock"
 
 
-def host_end(end: HostEnd, device: str, setup: Setup) -> Part:
-    """The chardev under the device of a name."""
+def host_end(end: HostEnd, device: str, setup: Setup) -> list[Part]:
+    """The chardev under the device of a name, with what it shows on an encrypted connection."""
     kind, data = _back_end(end, device, setup)
     log: Mapping[str, Json] = {"logfile": end.log_file, "logappend": end.log_append}
-    return part_chardev(kind, f"char{device}", **data, **log)
+    name = f"char{device}"
+    source = end.source[0] if end.source else ChardevSource()
+    if not source.tls or end.type != "tcp":
+        return [part_chardev(kind, name, **data, **log)]
+    credentials = setup.credentials(name, server=source.mode != "connect")
+    return [credentials, part_chardev(kind, name, **data, tls_creds=credentials.name, **log)]
 
 
 def _back_end(end: HostEnd, device: str, setup: Setup) -> tuple[str, dict[str, Json]]:  # one line per type
@@ -95,8 +100,8 @@ def _back_end(end: HostEnd, device: str, setup: Setup) -> tuple[str, dict[str, J
             path = source.path or str(channel_path(device, setup.run_dir))
             return "socket", _socket({"type": "unix", "data": {"path": path}}, source, end)
         case "tcp":
-            if end.protocol not in (None, "raw", "telnet") or source.tls:
-                raise unsupported(f"TLS on '{device}'")
+            if end.protocol not in (None, "raw", "telnet"):
+                raise unsupported(f"protocol '{end.protocol}' of '{device}'")
             address: Json = {"type": "inet", "data": {"host": source.host or "", "port": source.service}}
             return "socket", _socket(address, source, end)
         case "udp":

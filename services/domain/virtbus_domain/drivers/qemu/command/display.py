@@ -11,6 +11,8 @@ from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.xml.graphics import Graphics, Listen
 from virtbus_domain.xml.input import Input
 from virtbus_domain.xml.video import Video
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 _VNC_FIRST_PORT = 5900  # RFB's display 0
 _MIB = 1024  # KiB
@@ -72,36 +74,44 @@ def _spice(arguments: Arguments, graphics: Graphics, setup: Setup) -> None:
     elif listen.type == "socket":
         where = {"unix": True, "addr": listen.socket or str(setup.run_dir / "spice.sock")}
     else:
-        if graphics.tls_port not in (None, -1):
-            raise unsupported("a TLS port of SPICE")
-        where = {"port": graphics.port if graphics.port not in (None, -1) else None,
-                 "addr": listen.address or _LOCAL}
+        where = {"port": _port(graphics.port), "tls-port": _port(graphics.tls_port), "addr": listen.address or _LOCAL}
+    encrypted = where.get("tls-port") is not None
+    if encrypted and setup.certificates.spice is None:
+        raise _refusal("spice TLS port set in XML configuration, but there are no certificates on this node")
     values: list[tuple[str, Scalar | None]] = [
         *where.items(),
         ("agent-mouse", None if graphics.mouse_mode is None else graphics.mouse_mode == "client"),
         ("disable-ticketing", None if graphics.passwd else True),
-        *_channels(graphics),
+        ("x509-dir", str(setup.certificates.spice) if encrypted else None), *_channels(graphics, encrypted=encrypted),
         ("image-compression", graphics.image_compression), ("jpeg-wan-compression", graphics.jpeg_compression),
         ("zlib-glz-wan-compression", graphics.zlib_compression),
         ("playback-compression", graphics.playback_compression), ("streaming-video", graphics.streaming_mode),
         ("disable-copy-paste", True if graphics.clipboard_copypaste is False else None),
         ("disable-agent-file-xfer", True if graphics.filetransfer_enable is False else None),
-        ("gl", True if graphics.gl_enable else None), ("rendernode", graphics.gl_rendernode), ("seamless-migration", True)]
+        ("gl", True if graphics.gl_enable else None), ("rendernode", graphics.gl_rendernode),
+        ("seamless-migration", True)]
     arguments.pairs("-spice", values)
     if graphics.keymap:
         arguments.plain("-k", graphics.keymap)
 
 
-def _channels(graphics: Graphics) -> list[tuple[str, Scalar | None]]:
+def _port(number: int | None) -> int | None:
+    """A port that is known: -1 asks for a free one, which a start would have chosen by now."""
+    return number if number != -1 else None
+
+
+def _channels(graphics: Graphics, *, encrypted: bool) -> list[tuple[str, Scalar | None]]:
     words = {"secure": "tls-channel", "insecure": "plaintext-channel"}
-    chosen: list[tuple[str, Scalar | None]] = []
-    for name, mode in [("default", graphics.default_mode),
-                       *((str(channel.name), channel.mode) for channel in graphics.channels)]:
-        if mode == "secure":
-            raise unsupported(f"a secure channel of SPICE ('{name}')")
-        if mode in words:
-            chosen.append((words[mode], name))
-    return chosen
+    if graphics.default_mode == "secure" and not encrypted:
+        raise _refusal("spice defaultMode secure requested in XML configuration, but TLS connection is not available")
+    if not encrypted and any(channel.mode == "secure" for channel in graphics.channels):
+        raise _refusal("spice secure channels set in XML configuration, but TLS connection is not available")
+    modes = [("default", graphics.default_mode), *((str(channel.name), channel.mode) for channel in graphics.channels)]
+    return [(words[mode], name) for name, mode in modes if mode in words]
+
+
+def _refusal(detail: str) -> LibvirtError:
+    return LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, detail, domain=c.VIR_FROM_QEMU)
 
 
 _PRIMARY = {"vga": "VGA", "cirrus": "cirrus-vga", "vmvga": "vmware-svga", "qxl": "qxl-vga", "virtio": "virtio-vga",

@@ -36,11 +36,16 @@ def append_machine(arguments: Arguments, setup: Setup) -> None:
         pflash0="libvirt-pflash0-format" if flash else None,
         pflash1="libvirt-pflash1-format" if flash and setup.has_nvram else None,
         graphics=False if boot and boot.bios_useserial else None, hpet=hpet,
-        acpi=None if features and features.acpi else False)
+        acpi=None if features and features.acpi else False,
+        gic_version=features.gic.version if features and features.gic else None)
     if flash and setup.needs_smm:
         arguments.plain("-global", "driver=cfi.pflash01,property=secure,value=on")
     if features and features.smm and features.smm.tseg:
         arguments.plain("-global", f"mch.extended-tseg-mbytes={features.smm.tseg // _MIB}")
+    for controller in setup.devices.controllers:
+        if controller.pcihole64 is not None and controller.model in ("pci-root", "pcie-root"):
+            bridge = "q35-pcihost" if setup.is_q35 else "i440FX-pcihost"
+            arguments.plain("-global", f"{bridge}.pci-hole64-size={controller.pcihole64}K")
 
 
 def _dumps_core(setup: Setup) -> bool:
@@ -73,6 +78,8 @@ def append_vcpus(arguments: Arguments, setup: Setup) -> None:
     topology = domain.cpu.topology if domain.cpu else None
     counts: dict[str, Scalar | None] = {"sockets": most, "cores": 1, "threads": 1}
     if topology is not None:
+        if topology.clusters not in (None, 1):
+            raise unsupported("/domain/cpu/topology/@clusters")
         counts = {"sockets": topology.sockets, "dies": topology.dies, "cores": topology.cores,
                   "threads": topology.threads}
     first = first_vcpus(domain)

@@ -59,7 +59,7 @@ def rng_parts(rng: Rng, setup: Setup) -> list[Part]:
     elif isinstance(backend, BuiltinBackend):
         source = [part_object("rng-builtin", f"obj{name}")]
     elif isinstance(backend, EgdBackend):
-        source = [host_end(backend, name, setup), part_object("rng-egd", f"obj{name}", chardev=f"char{name}")]
+        source = [*host_end(backend, name, setup), part_object("rng-egd", f"obj{name}", chardev=f"char{name}")]
     else:
         raise unsupported(f"random numbers without a source for '{name}'")
     transport = virtio_options(iommu=rng.driver_iommu, ats=rng.driver_ats, packed=rng.driver_packed,
@@ -160,11 +160,11 @@ def redirdev_parts(redirdev: Redirdev, setup: Setup) -> list[Part]:
     """A USB device of the person who looks at the guest's screen."""
     name = str(redirdev.alias)
     if redirdev.type == "spicevmc":
-        chardev = part_chardev("spicevmc", f"char{name}", type="usbredir")
+        chardev = [part_chardev("spicevmc", f"char{name}", type="usbredir")]
     else:
         chardev = host_end(redirdev, name, setup)
     rules = setup.devices.redirfilter.usbdevs if setup.devices.redirfilter else []
-    return [chardev, part_device(
+    return [*chardev, part_device(
         "usb-redir", name, chardev=f"char{name}", bootindex=setup.boot.get(name),
         filter="|".join(_filter_rule(rule) for rule in rules) or None, **place(redirdev, setup))]
 
@@ -188,8 +188,8 @@ def smartcard_parts(card: Smartcard, setup: Setup) -> list[Part]:
         return [part_device("ccid-card-emulated", name, backend="nss-emulated", **place(card, setup))]
     if card.mode == "passthrough":
         if card.type == "spicevmc":
-            chardev = part_chardev("spicevmc", f"char{name}", type="smartcard")
+            chardev = [part_chardev("spicevmc", f"char{name}", type="smartcard")]
         else:
             chardev = host_end(card, name, setup)
-        return [chardev, part_device("ccid-card-passthru", name, chardev=f"char{name}", **place(card, setup))]
+        return [*chardev, part_device("ccid-card-passthru", name, chardev=f"char{name}", **place(card, setup))]
     raise unsupported(f"smart card of mode '{card.mode}'")

@@ -86,9 +86,10 @@ def _iscsi(source: DiskSource, node: str, setup: Setup) -> Built:
 
 def _nbd(source: DiskSource, node: str, setup: Setup) -> Built:
     host = _host(source, "NBD")
-    if source.tls:
-        raise unsupported("NBD with TLS")
-    return {"driver": "nbd", "server": _server(host, 10809), "export": source.name or None}, []
+    parts = [setup.credentials(node, server=False)] if source.tls else []
+    return {"driver": "nbd", "server": _server(host, 10809), "export": source.name or None,
+            "tls_creds": parts[0].name if parts else None,
+            "tls_hostname": source.tls_hostname if parts else None}, parts
 
 
 def _server(host: StorageHost, port: int) -> Json:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from virtbus_domain.drivers.qemu.command.arguments import Arguments, unsupported
+from virtbus_domain.drivers.qemu.command.arguments import Arguments
 from virtbus_domain.drivers.qemu.command.setup import Setup
 from virtbus_domain.xml.sysinfo import Sysinfo, SysinfoEntry
+from virtbus_shared import constants as c
+from virtbus_shared.errors import LibvirtError
 
 
 def append_sysinfo(arguments: Arguments, setup: Setup) -> None:
@@ -14,17 +16,20 @@ def append_sysinfo(arguments: Arguments, setup: Setup) -> None:
     os = setup.domain.os
     mode = os.smbios_mode if os else None
     if mode == "host":
-        raise unsupported("/domain/os/smbios[@mode='host']")
+        if setup.host_sysinfo is None:
+            raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED, "Host SMBIOS information is not available",
+                               domain=c.VIR_FROM_QEMU)
+        _smbios(arguments, setup.host_sysinfo)
     for info in setup.domain.sysinfos:
         if info.type == "fwcfg":
             for entry in info.entries:
                 arguments.keyed("-fw_cfg", name=entry.name, string=None if entry.file else entry.value,
                                 file=entry.file)
         elif mode == "sysinfo":
-            _smbios(arguments, info, setup)
+            _smbios(arguments, info)
 
 
-def _smbios(arguments: Arguments, info: Sysinfo, setup: Setup) -> None:
+def _smbios(arguments: Arguments, info: Sysinfo) -> None:
     """Types as in the DMTF's specification of SMBIOS: 0 firmware, 1 system, 2 board, 3 chassis, 11 strings."""
     _table(arguments, 0, info.bios)
     _table(arguments, 1, info.system)

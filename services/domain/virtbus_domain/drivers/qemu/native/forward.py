@@ -12,10 +12,12 @@ from itertools import count, islice
 from pathlib import Path
 
 from virtbus_domain.drivers.qemu.capabilities import QemuCapabilities
+from virtbus_domain.drivers.qemu.certificates import find_certificates
 from virtbus_domain.drivers.qemu.command import Setup, boot_order, build
 from virtbus_domain.drivers.qemu.command.interface import TAP_TYPES, VIRTIO
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.firmware import complete_firmware, read_descriptors
+from virtbus_domain.drivers.qemu.host_sysinfo import read_host_sysinfo
 from virtbus_domain.drivers.qemu.names import assign_names
 from virtbus_domain.xml.domain import Domain
 from virtbus_domain.xml.graphics import Graphics
@@ -56,7 +58,7 @@ def native_arguments(model: Domain, capabilities: QemuCapabilities, run_dir: Pat
         domain=model, capabilities=capabilities, machine=machine, run_dir=paths.directory,
         descriptors=_descriptors(model.devices.interfaces),
         secrets=_SecretFiles(paths.directory / "secrets"), boot=boot_order(model.os, model.devices),
-        kvm_problem=kvm_problem)
+        kvm_problem=kvm_problem, certificates=find_certificates(), host_sysinfo=read_host_sysinfo())
     line = build(setup, monitor=f"path={paths.monitor}")
     words = [*(f"{name}={shlex.quote(value)}" for name, value in line.environment.items()), shlex.join(line.argv)]
     return " ".join(words) + "\n"

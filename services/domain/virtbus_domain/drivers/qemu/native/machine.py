@@ -52,6 +52,7 @@ def from_arguments(text: str) -> Domain:
     _read_vcpus(command, domain)
     read_memory(command, domain)
     _read_iothreads(command, domain)
+    _read_compatibility(command, domain)
     read_guest_data(command, domain)
     _read_clock(command, domain)
     _read_globals(command, domain)
@@ -174,6 +175,17 @@ def _read_iothreads(command: Command, domain: Domain) -> None:
             thread_pool_max=item.number("thread-pool-max"), poll_max=item.number("poll-max-ns"),
             poll_grow=item.number("poll-grow"), poll_shrink=item.number("poll-shrink")))
     domain.iothreads = len(domain.iothreadids) or None
+    for item in command.all("-object", "main-loop"):
+        domain.defaultiothread_thread_pool_min = item.number("thread-pool-min")
+        domain.defaultiothread_thread_pool_max = item.number("thread-pool-max")
+
+
+def _read_compatibility(command: Command, domain: Domain) -> None:
+    values = command.one("-compat")
+    if values is not None:
+        values.expect("deprecated-output", "hide")
+        words = {word: word for word in ("reject", "crash")}
+        domain.qemu_deprecation = values.word("deprecated-input", words) or "omit"
 
 
 # --- clock and power ------------------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ _SMALLEST, _LARGEST = -2**63, 2**64 - 1
 _SHOWN = 200  # characters of a value in a message
 
 # Options with JSON syntax, and those of the form "first,key=value": the name of the member that tells the kind.
-_JSON = {"-device": "driver", "-object": "qom-type", "-netdev": "type", "-blockdev": "driver", "-audiodev": "driver"}
+_JSON = {"-device": "driver", "-object": "qom-type", "-netdev": "type", "-blockdev": "driver", "-audiodev": "driver",
+         "-compat": ""}
 _KEYED = {
     "-name": "", "-machine": "type", "-accel": "accel", "-m": "size", "-smp": "cpus", "-overcommit": "",
     "-numa": "kind", "-chardev": "backend", "-fsdev": "driver", "-tpmdev": "type", "-rtc": "", "-action": "",
