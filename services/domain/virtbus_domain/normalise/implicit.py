@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from virtbus_domain.normalise.context import Context, internal_error, unsupported, xml_error
-from virtbus_domain.normalise.disks import complete_ports, first_unit
+from virtbus_domain.normalise.disks import first_unit
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.hostdev import Hostdev
 from virtbus_domain.xml.interface import Interface
@@ -137,7 +137,6 @@ def complete_hostdevs(domain: Domain, context: Context) -> None:
             hostdev.managed = hostdev.managed or False
             if hostdev.source is not None and hostdev.source.protocol == "iscsi":
                 hostdev.source.name = first_unit("iscsi", hostdev.source.name)
-                complete_ports("iscsi", hostdev.source.hosts)
             if context.qemu and hostdev.type == "mdev" and hostdev.display is None and hostdev.model == "vfio-pci":
                 hostdev.display = False
 
