@@ -137,5 +137,5 @@ def test_no_string_becomes_an_option(document: str) -> None:
 
 
 _KNOWN = {"-pidfile", "-name", "-S", "-machine", "-accel", "-cpu", "-m", "-object", "-overcommit", "-smp", "-uuid",
-          "-no-user-config", "-nodefaults", "-sandbox", "-chardev", "-mon", "-rtc", "-boot", "-kernel", "-append", "-audiodev",
-          "-display", "-vnc", "-blockdev", "-device", "-netdev", "-action", "-msg", "-global"}
+          "-no-user-config", "-nodefaults", "-sandbox", "-chardev", "-mon", "-rtc", "-boot", "-kernel", "-append",
+          "-audiodev", "-display", "-vnc", "-blockdev", "-device", "-netdev", "-action", "-msg", "-global"}
