@@ -65,6 +65,7 @@ LOOKED_FOR = {
     stand_ins.NO_PARALLEL: r"Could not open '/dev/parport\d': No such file or directory$",
     stand_ins.NO_VHOST_USER: r"Failed to connect to '[^']+': No such file or directory$",
     stand_ins.NO_IVSHMEM: r"Failed to connect to '[^']+': No such file or directory$",
+    stand_ins.NO_VIRTIOFSD: r"Failed to connect to '[^']+': No such file or directory$",
     stand_ins.NO_VHOST: r"Could not open '/dev/vhost-vdpa-0': No such file|vhost-vsock: failed to open vhost device",
     stand_ins.NO_BUS: r"graphics of type 'dbus' is not supported",
 }

@@ -108,23 +108,28 @@ def _emulate(model: Domain) -> None:
     if model.cpu is not None:
         model.cpu.check = "none"
     model.qemu_commandline = None
+    if os.geteuid() != 0 and model.memory_backing is not None:
+        model.memory_backing.locked = False  # few users may lock that much
 
 
 def _firmware(model: Domain, here: StandIns) -> None:
-    """The firmware of another distribution, as the one that Debian has in its place."""
+    """The firmware of another distribution as the one that Debian has in its place, and as a copy if it is written."""
     os_part = model.os
-    if os_part is None or os_part.loader is None or not os_part.loader.path or Path(os_part.loader.path).exists():
+    loader = os_part.loader if os_part else None
+    if os_part is None or loader is None or not loader.path:
         return
-    loader = os_part.loader
-    if loader.type != "pflash":
-        loader.path = "/usr/share/seabios/bios-256k.bin"
-        return
-    kind = ".secboot" if loader.secure else ""
-    loader.path, loader.format = str(_FIRMWARE / f"OVMF_CODE_4M{kind}.fd"), "raw"
-    if os_part.nvram is not None:
-        os_part.nvram.path = here.path("nvram")
-        os_part.nvram.template = str(_FIRMWARE / "OVMF_VARS_4M.fd")
-        os_part.nvram.format = os_part.nvram.template_format = None
+    if not Path(loader.path).exists():
+        if loader.type != "pflash":
+            loader.path = "/usr/share/seabios/bios-256k.bin"
+            return
+        kind = ".secboot" if loader.secure else ""
+        loader.path, loader.format = str(_FIRMWARE / f"OVMF_CODE_4M{kind}.fd"), "raw"
+        if os_part.nvram is not None:
+            os_part.nvram.path = here.path("nvram")
+            os_part.nvram.template = str(_FIRMWARE / "OVMF_VARS_4M.fd")
+            os_part.nvram.format = os_part.nvram.template_format = None
+    if loader.type == "pflash" and not loader.readonly:
+        loader.path = here.file("code", Path(loader.path).read_bytes())
 
 
 def _os(os_part: Os, here: StandIns) -> None:
@@ -231,7 +236,9 @@ def _interface(interface: Interface, here: StandIns) -> None:
     source = interface.source
     match interface.type:
         case "client" if source is not None:
-            source.port = here.listening_port()
+            source.address, source.port = _address(source.address, here), here.listening_port()
+        case "server" | "udp" if source is not None:
+            source.address, source.local_address = _address(source.address, here), _address(source.local_address, here)
         case "vhostuser" if source is not None:  # QEMU would wait for somebody to call
             source.mode, source.reconnect_enabled = "client", None
         case "network" | "bridge" | "direct" | "ethernet" if not here.networked:
@@ -281,14 +288,14 @@ def _chardev_source(source: ChardevSource, kind: str, here: StandIns) -> None:
             if source.mode == "connect":
                 here.listen(source.path)
         case "tcp" | "udp":
-            source.host = _address(source.host)
+            source.host = _address(source.host, here)
             if kind == "tcp" and source.mode == "connect":
                 source.service = str(here.listening_port())
 
 
-def _address(host: str | None) -> str | None:
-    """A host's name as an address: there is nobody to look names up."""
-    if host and any(character.isalpha() for character in host) and ":" not in host:
+def _address(host: str | None, here: StandIns) -> str | None:
+    """A host's name as an address: nobody looks names up, and without a network of its own a guest has this one."""
+    if host and ":" not in host and (not here.networked or any(character.isalpha() for character in host)):
         return "127.0.0.1"
     return host
 
@@ -303,7 +310,7 @@ def _graphics(graphics: Graphics, here: StandIns) -> None:
     if graphics.socket:
         graphics.socket = here.path("display")
     for listen in graphics.listens:
-        listen.address = _address(listen.address)
+        listen.address = _address(listen.address, here)
         if listen.socket:
             listen.socket = here.path("display")
 

@@ -7,6 +7,7 @@ counterpart are known by the reason.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from virtbus_domain.drivers.qemu.layers import Volume
 from virtbus_domain.drivers.qemu.lookups import HostNetwork, SecretName
 from virtbus_domain.xml.chardev import Chardev
 from virtbus_domain.xml.disk import Disk
+from virtbus_domain.xml.filesystem import Filesystem
 from virtbus_domain.xml.graphics import Graphics
 from virtbus_domain.xml.hostdev import Hostdev
 from virtbus_domain.xml.input import Input
@@ -104,7 +106,7 @@ class Services:
 
     async def network(self, name: str) -> HostNetwork:
         """A bridge for each network."""
-        return HostNetwork(self._here.bridge(f"br-{name}"[:15]), "127.0.0.1")
+        return HostNetwork(self._here.bridge(f"br-{name}"[:15]) if self._here.networked else "", "127.0.0.1")
 
     async def secret(self, name: SecretName) -> bytes:
         """The same for every secret."""
@@ -139,6 +141,7 @@ NO_PARALLEL = "the machine has no parallel port"
 NO_VHOST_USER = "nobody serves vhost-user here"
 NO_IVSHMEM = "there is no ivshmem-server"
 NO_CARD = "the machine has no smart card"
+NO_VIRTIOFSD = "virtiofsd serves none but root"
 NO_BUS = "the driver does not start a D-Bus for a guest's display"
 
 
@@ -151,22 +154,18 @@ def absent(family: str, device: Element) -> str | None:
             return NO_EVDEV
         case Disk(device="lun", target_bus="scsi"):
             return NO_SCSI
-        case Interface(type="hostdev"):
-            return NO_VFIO
-        case Interface(type="vhostuser"):
-            return NO_VHOST_USER
-        case Interface(type="vdpa"):
-            return NO_VHOST
-        case Graphics(type="egl-headless"):
-            return NO_GPU
-        case Graphics(type="dbus"):
-            return NO_BUS
+        case Interface():
+            return {"hostdev": NO_VFIO, "vhostuser": NO_VHOST_USER, "vdpa": NO_VHOST}.get(device.type or "")
+        case Graphics():
+            return {"egl-headless": NO_GPU, "dbus": NO_BUS}.get(device.type or "")
         case Chardev(type="dev") if family == "parallels":
             return NO_PARALLEL
         case Shmem() if device.server is not None:
             return NO_IVSHMEM
         case Smartcard() if device.mode != "passthrough":
             return NO_CARD
+        case Filesystem(driver_type="virtiofs") if os.geteuid() != 0:
+            return NO_VIRTIOFSD
         case Video(driver_name="vhostuser"):
             return NO_VHOST_USER
     return NO_VHOST if family == "vsock" else None

@@ -142,7 +142,11 @@ def find_emulators() -> dict[str, Path]:
     """The emulators in ``PATH``, by architecture in libvirt's words. They are found by name; nothing is started."""
     found: dict[str, Path] = {}
     for directory in os.get_exec_path():
-        for path in sorted(Path(directory).glob("qemu-system-*")):
+        try:
+            paths = sorted(Path(directory).glob("qemu-system-*"))
+        except PermissionError:  # another user's: nothing in it is for us
+            continue
+        for path in paths:
             name = path.name.removeprefix("qemu-system-")
             # Debian also ships special builds, such as qemu-system-x86_64-microvm: those are asked for by path.
             if "-" not in name and os.access(path, os.X_OK):
