@@ -6,6 +6,7 @@ Everything is real: QEMU starts paused, as the driver starts it, with swtpm and 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,7 +108,8 @@ class TestSharedDirectories:
 
     @pytest.fixture(autouse=True)
     def virtiofsd(self) -> None:
-        """The server of directories, where QEMU's packages put it."""
+        """The server of directories, where QEMU's packages put it; QEMU's own serves none but root."""
+        require("root", os.geteuid() == 0, "virtiofsd runs as root only")
         require("virtiofsd", any(Path("/usr/share/qemu/vhost-user").glob("*virtiofsd*")), "no server is described")
 
     def test_come_and_go(self, folder: Path) -> None:
