@@ -15,16 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.components import require_program
-from tests.support.live_guest import LiveGuest, domain_of, live_guest, x86_capabilities
+from tests.support.live_guest import LiveGuest, domain_of, live_guest, setup_of, x86_capabilities
 from virtbus_domain.drivers.qemu.backing import source_of
 from virtbus_domain.drivers.qemu.chains import complete_chain, find_layers
+from virtbus_domain.drivers.qemu.command.live_refusals import check_attach
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.images import Image, UnreadableError, guess_format, read_header, read_image
 from virtbus_domain.drivers.qemu.layers import layers
 from virtbus_domain.drivers.qemu.overlays import overlay_directory, remove_other_overlays, remove_overlays
 from virtbus_domain.drivers.qemu.tools import run_tool
 from virtbus_domain.xml import format_domain
-from virtbus_domain.xml.disk import BackingStore, Disk, DiskDriver
+from virtbus_domain.xml.disk import BackingStore, Disk, DiskDriver, Transient
 from virtbus_domain.xml.domain import Devices
 from virtbus_domain.xml.storage_source import DiskSource
 from virtbus_shared import constants as c
@@ -432,6 +433,15 @@ class TestGuests:
         (left / "virtio-disk0.qcow2").touch()
         remove_other_overlays(state, state / "qemu")
         assert not left.exists()
+
+
+def test_not_while_it_runs() -> None:
+    """An overlay is made by a start only: a transient disk is not plugged into a guest that runs."""
+    disk = disk_on("/x", transient=Transient(), alias="virtio-disk0")
+    setup = setup_of(domain_of(x86_capabilities()), x86_capabilities())
+    with pytest.raises(LibvirtError, match="transient disk hotplug isn't supported") as error:
+        check_attach("disks", disk, setup)
+    assert error.value.code == c.VIR_ERR_OPERATION_UNSUPPORTED
 
 
 def test_tool_that_fails(images: Images) -> None:

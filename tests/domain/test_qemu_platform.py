@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.domain.test_qemu_lookups import Node
-from tests.support.command_line import command, domain_xml, keyed, objects, options
+from tests.support.command_line import command, domain_xml, keyed, objects, options, setup_of
 from tests.support.components import require, require_program
 from tests.support.live_guest import UUID, domain_of, x86_capabilities
 from tests.support.paused_guest import short_folder
+from virtbus_domain.drivers.qemu.command import build
 from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.guest import Guest
 from virtbus_domain.drivers.qemu.host_sysinfo import read_host_sysinfo
@@ -47,6 +48,45 @@ class TestVariables:
         found = objects(argv, "-blockdev")["libvirt-pflash1-storage"]
         assert found == node | {"auto-read-only": True, "discard": "unmap"}
         assert ("pflash1", "libvirt-pflash1-format") in keyed(options(argv, "-machine")[0])
+
+
+    def test_copy_in_another_format(self, tmp_path: Path) -> None:
+        """A template is copied, not converted: another format for the copy is refused, in libvirt's words."""
+        domain = domain_of(x86_capabilities(), os=(
+            f"<loader readonly='yes' type='pflash'>{CODE}</loader>"
+            f"<nvram template='/t' templateFormat='qcow2' format='raw'>{tmp_path}/vars</nvram>"))
+
+        async def scenario() -> None:
+            guest = Guest(GuestPaths(tmp_path, 1, UUID), lambda *_: None)
+            await start_guest(guest, domain, x86_capabilities(), tmp_path, kvm_problem=None, paused=True)
+
+        with pytest.raises(LibvirtError, match="conversion of the nvram template to another target format"):
+            asyncio.run(scenario())
+        assert not (tmp_path / "vars").exists()
+
+
+class TestSmallDevices:
+    """What libvirt says of devices that are seldom used."""
+
+    @pytest.mark.parametrize(("role", "master"), [("master", "on"), ("peer", "off")])
+    def test_shared_memory(self, role: str, master: str) -> None:
+        """Who of those that share memory keeps it."""
+        argv = command(domain_xml(f"<shmem name='a' role='{role}'><model type='ivshmem-plain'/></shmem>"))
+        assert objects(argv, "-device")["shmem0"]["master"] == master
+
+    def test_served_directory(self) -> None:
+        """How a directory's device speaks virtio."""
+        argv = command(domain_xml(
+            "<filesystem type='mount'><driver type='virtiofs' iommu='on' ats='on' packed='on' page_per_vq='on'/>"
+            "<source socket='/s'/><target dir='x'/></filesystem>",
+            top="<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"))
+        assert objects(argv, "-device")["fs0"].items() >= {
+            "iommu_platform": True, "ats": True, "packed": True, "page-per-vq": True}.items()
+
+    def test_sdl_audio(self) -> None:
+        """The library's own choice is made by QEMU's environment."""
+        setup = setup_of(domain_xml("<audio id='1' type='sdl' driver='alsa'/>"))
+        assert build(setup, monitor="fd=3").environment == {"SDL_AUDIODRIVER": "alsa"}
 
 
 class TestChipset:

@@ -192,6 +192,7 @@ def _apply(domain: Domain, chosen: Descriptor, nvram_dir: Path) -> None:
         os.nvram.template, os.nvram.template_format = chosen.template, _unless_raw(chosen.template_format)
         if os.nvram.path is None and os.nvram.source is None:
             os.nvram.path = str(nvram_dir / f"{domain.name}_VARS.fd")
+        os.nvram.format = os.nvram.format or os.nvram.template_format  # a copy is what it is a copy of
     if "requires-smm" in chosen.features:
         _require_smm(domain)
         if os.loader:

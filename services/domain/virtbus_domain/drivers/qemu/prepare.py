@@ -113,6 +113,10 @@ def _make_nvram(model: Domain) -> None:
     path = nvram and (nvram.path or (nvram.source.file if nvram.source else None))
     if nvram is None or not path or Path(path).exists():
         return
+    if nvram.template and (nvram.template_format or "raw") != (nvram.format or "raw"):
+        raise LibvirtError(c.VIR_ERR_CONFIG_UNSUPPORTED,
+                           "conversion of the nvram template to another target format is not supported",
+                           domain=c.VIR_FROM_QEMU)
     template = nvram.template or variables_template(model)
     target = Path(path)
     aside = target.with_name(f".{target.name}.new")

@@ -130,6 +130,9 @@ def _environment(setup: Setup) -> dict[str, str]:
     environment: dict[str, str] = {}
     if domain.clock and domain.clock.offset == "timezone" and domain.clock.timezone:
         environment["TZ"] = domain.clock.timezone
+    for audio in setup.devices.audios:
+        if audio.driver is not None:  # the one choice of a back end that is no property
+            environment["SDL_AUDIODRIVER"] = audio.driver
     if domain.qemu_commandline:
         environment |= {str(env.name): env.value or "" for env in domain.qemu_commandline.envs}
     return environment

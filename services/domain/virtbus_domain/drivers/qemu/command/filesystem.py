@@ -25,7 +25,7 @@ def filesystem_parts(filesystem: Filesystem, setup: Setup) -> list[Part]:
         socket = filesystem.source_socket or str(virtiofs_socket(setup.run_dir, filesystem))
         return [part_chardev("socket", chardev, addr={"type": "unix", "data": {"path": socket}}),
                 part_device("vhost-user-fs-pci", name, chardev=chardev, tag=filesystem.target_dir,
-                            queue_size=filesystem.driver_queue, bootindex=setup.boot.get(name),
+                            queue_size=filesystem.driver_queue, bootindex=setup.boot.get(name), **transport,
                             **place(filesystem, setup))]
     if filesystem.driver_type not in (None, "path"):
         raise unsupported(f"filesystem driver '{filesystem.driver_type}' of '{name}'")

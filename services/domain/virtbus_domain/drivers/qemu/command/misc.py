@@ -134,16 +134,18 @@ def iommu_parts(iommu: Iommu, setup: Setup) -> list[Part]:
 def shmem_parts(shmem: Shmem, setup: Setup) -> list[Part]:
     """Memory that several guests share."""
     name = str(shmem.alias)
+    is_master = None if shmem.role is None else shmem.role == "master"
     if shmem.model == "ivshmem-plain":
         memory = f"shmmem-{name}"
         return [part_object("memory-backend-file", memory, mem_path=f"/dev/shm/{shmem.name}",  # noqa: S108
                             size=(shmem.size or _SHMEM_SIZE) * 1024 * 1024, share=True),
-                part_device("ivshmem-plain", name, memdev=memory, **place(shmem, setup))]
+                part_device("ivshmem-plain", name, memdev=memory, master=switch(is_master), **place(shmem, setup))]
     if shmem.model == "ivshmem-doorbell" and shmem.server is not None:
         chardev, msi = f"char{name}", shmem.msi
         return [part_chardev("socket", chardev, addr={"type": "unix", "data": {"path": shmem.server.path}}),
                 part_device("ivshmem-doorbell", name, chardev=chardev, vectors=msi.vectors if msi else None,
-                            ioeventfd=msi.ioeventfd if msi else None, **place(shmem, setup))]
+                            ioeventfd=msi.ioeventfd if msi else None, master=switch(is_master),
+                            **place(shmem, setup))]
     raise unsupported(f"shared memory of model '{shmem.model}'")
 
 
@@ -152,8 +154,10 @@ def crypto_parts(crypto: Crypto, setup: Setup) -> list[Part]:
     name = str(crypto.alias)
     if crypto.backend_model != "builtin":
         raise unsupported(f"crypto back end '{crypto.backend_model}'")
+    transport = virtio_options(iommu=crypto.driver_iommu, ats=crypto.driver_ats, packed=crypto.driver_packed,
+                               page_per_vq=crypto.driver_page_per_vq)
     return [part_object("cryptodev-backend-builtin", f"obj{name}", queues=crypto.backend_queues),
-            part_device("virtio-crypto-pci", name, cryptodev=f"obj{name}", **place(crypto, setup))]
+            part_device("virtio-crypto-pci", name, cryptodev=f"obj{name}", **transport, **place(crypto, setup))]
 
 
 def redirdev_parts(redirdev: Redirdev, setup: Setup) -> list[Part]:

@@ -113,6 +113,9 @@ def _vsock(reader: Reader, item: Values) -> None:
         **transport(item, "driver_")), item)
 
 
+_ROLES = {"on": "master", "off": "peer"}
+
+
 def _shmem_plain(reader: Reader, item: Values) -> None:
     memory = reader.command.named("-object", item.required_text("memdev"))
     path, size = memory.required_text("mem-path"), memory.kilobytes("size") or 0
@@ -122,7 +125,8 @@ def _shmem_plain(reader: Reader, item: Values) -> None:
     if size % 1024:
         raise memory.wrong("size")
     reader.devices.shmems.append(reader.sit(Shmem(
-        name=path.removeprefix(_SHARED), model="ivshmem-plain", size_unit="M", size=size // 1024), item))
+        name=path.removeprefix(_SHARED), model="ivshmem-plain", size_unit="M", size=size // 1024,
+        role=item.word("master", _ROLES)), item))
 
 
 def _shmem_doorbell(reader: Reader, item: Values) -> None:
@@ -132,7 +136,8 @@ def _shmem_doorbell(reader: Reader, item: Values) -> None:
         raise refusal(server.what)
     msi = ShmemMsi(vectors=item.number("vectors"), ioeventfd=item.flag("ioeventfd"))
     reader.devices.shmems.append(reader.sit(Shmem(
-        name=item.id, model="ivshmem-doorbell", server=ShmemServer(path=server.required_text("path")),
+        name=item.id, model="ivshmem-doorbell", role=item.word("master", _ROLES),
+        server=ShmemServer(path=server.required_text("path")),
         msi=None if msi == ShmemMsi() else msi), item))
 
 
@@ -141,7 +146,8 @@ def _crypto(reader: Reader, item: Values) -> None:
     if back_end.kind != "cryptodev-backend-builtin":
         raise refusal(back_end.what)
     reader.devices.cryptos.append(reader.sit(Crypto(
-        model="virtio", type="qemu", backend_model="builtin", backend_queues=back_end.number("queues")), item))
+        model="virtio", type="qemu", backend_model="builtin", backend_queues=back_end.number("queues"),
+        **transport(item, "driver_")), item))
 
 
 def _shared_directory(reader: Reader, item: Values) -> None:
@@ -164,7 +170,7 @@ def _served_directory(reader: Reader, item: Values) -> None:
         raise refusal(f"{item.what}: which directory is served on its socket, the command does not say")
     reader.devices.filesystems.append(reader.sit(Filesystem(
         type="mount", driver_type="virtiofs", driver_queue=item.number("queue-size"), source_socket=path,
-        target_dir=item.required_text("tag")), item))
+        target_dir=item.required_text("tag"), **transport(item, "driver_")), item))
 
 
 # --- devices of the host --------------------------------------------------------------------------------------------
