@@ -249,7 +249,7 @@ class TestNames:
         before = [disk.source.index for disk in domain.devices.disks if disk.source]
         guest = Plugging(capabilities, domain)
         device = guest.plug(DISK.format(dev="vdc", bus="virtio", extra=chain).replace("'raw'", "'qcow2'", 1))
-        assert (device.source.index, device.backing_store.source.index) == (4, 5)
+        assert (device.source.index, device.backing_store.index) == (4, 5)
         assert [disk.source.index for disk in domain.devices.disks if disk.source] == before
         assert guest.plug(DISK.format(dev="vdd", bus="virtio", extra="")).source.index == 6
 

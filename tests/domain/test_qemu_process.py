@@ -216,9 +216,10 @@ class TestFailedStart:
             paths = GuestPaths(run_dir, 1, UUIDS[1])
             paths.create()
             argv = [str(require_program("sleep")), "600"]
+            before = set(psutil.Process().children())
             task = asyncio.create_task(launch(argv, paths, listen(paths.monitor), []))
             await asyncio.sleep(0)  # its first step, in which the process is started
-            [child] = [p for p in psutil.Process().children() if p.cmdline() == argv]
+            [child] = set(psutil.Process().children()) - before
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

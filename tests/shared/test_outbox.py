@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import Requests, domain_xml, rows, running, until
+from tests.support.service import Requests, domain_xml, rows, running, until, until
 from virtbus_shared.api import common
 from virtbus_shared.api import domain as api
 from virtbus_shared.envelope import EventMessage
@@ -44,8 +44,9 @@ def test_events_are_numbered_and_published_in_order(tmp_path: Path) -> None:
             assert numbers(events) == list(range(1, 301))
             assert {(e.name, e.node, e.driver, e.path, e.epoch) for e in events} == {
                 ("domain.lifecycle", "node-t", "test", "/default", node.runtime.store.epoch)}
-            assert node.runtime.metrics.registry.get_sample_value(
-                "virtbus_events_published_total", {"service": "domain", "type": "domain.lifecycle"}) == 300
+            # What a broker has confirmed is counted after its subscribers have heard it.
+            await until(lambda: node.runtime.metrics.registry.get_sample_value(
+                "virtbus_events_published_total", {"service": "domain", "type": "domain.lifecycle"}) == 300, "the count")
 
     asyncio.run(scenario())
 
