@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import Requests, domain_xml, rows, running, until, until
+from tests.support.service import Requests, domain_xml, rows, running, until
 from virtbus_shared.api import common
 from virtbus_shared.api import domain as api
 from virtbus_shared.envelope import EventMessage
@@ -46,7 +46,7 @@ def test_events_are_numbered_and_published_in_order(tmp_path: Path) -> None:
                 ("domain.lifecycle", "node-t", "test", "/default", node.runtime.store.epoch)}
             # What a broker has confirmed is counted after its subscribers have heard it.
             await until(lambda: node.runtime.metrics.registry.get_sample_value(
-                "virtbus_events_published_total", {"service": "domain", "type": "domain.lifecycle"}) == 300, "the count")
+                "virtbus_events_published_total", {"service": "domain", "type": "domain.lifecycle"}) == 300, "count")
 
     asyncio.run(scenario())
 
