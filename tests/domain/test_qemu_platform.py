@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.domain.test_qemu_lookups import Node
-from tests.support.command_line import command, domain_xml, keyed, objects, options, setup_of
+from tests.support.command_line import command, domain_xml, keyed, objects, only, options, setup_of
 from tests.support.components import require, require_program
 from tests.support.live_guest import UUID, domain_of, x86_capabilities
 from tests.support.paused_guest import short_folder
@@ -82,6 +82,18 @@ class TestSmallDevices:
             top="<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"))
         assert objects(argv, "-device")["fs0"].items() >= {
             "iommu_platform": True, "ats": True, "packed": True, "page-per-vq": True}.items()
+
+    @pytest.mark.parametrize(("disk", "expected"), [
+        ("type='file' device='disk'><driver name='qemu' type='qcow2' cache='none' io='threads'/><source file='/x,y'/>",
+         [("file", "/x,y"), ("format", "qcow2"), ("if", "sd"), ("index", "1"), ("cache", "none"), ("aio", "threads")]),
+        ("type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='nbd' name='x'><host name='h'/>"
+         "</source>", [("file.driver", "nbd"), ("file.server.type", "inet"), ("file.server.host", "h"),
+                       ("file.server.port", "10809"), ("file.export", "x"), ("format", "raw"), ("if", "sd"),
+                       ("index", "1")])])
+    def test_memory_card(self, disk: str, expected: list[tuple[str, str]]) -> None:
+        """A card in a reader of the machine is a drive of QEMU's old kind, as libvirt has it."""
+        argv = command(domain_xml(f"<disk {disk}<target dev='sdb' bus='sd'/></disk>"))
+        assert keyed(only(argv, "-drive")) == expected
 
     def test_sdl_audio(self) -> None:
         """The library's own choice is made by QEMU's environment."""

@@ -33,6 +33,7 @@ from virtbus_domain.drivers.qemu.lookups import NO_LOOKUPS, Lookups
 from virtbus_domain.drivers.qemu.names import assign_names
 from virtbus_domain.drivers.qemu.overlays import make_overlays, overlay_directory
 from virtbus_domain.drivers.qemu.secrets import write_secrets
+from virtbus_domain.drivers.qemu.vsock import open_vsock
 from virtbus_domain.xml.chardev import ChardevSource
 from virtbus_domain.xml.domain import Devices, Domain
 from virtbus_domain.xml.graphics import Graphics, Listen
@@ -41,7 +42,6 @@ from virtbus_shared.errors import LibvirtError
 
 _FIRST_PORT, _LAST_PORT = 5900, 65535  # of graphics servers: libvirt's range
 _CDROM_DRIVE_STATUS, _CURRENT_SLOT = 0x5326, 0x7FFFFFFF  # linux/cdrom.h
-_FIRST_CID = 3  # vsock(7): 0 to 2 have a meaning of their own
 
 
 async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPaths, state_dir: Path,
@@ -71,7 +71,7 @@ async def prepare(model: Domain, capabilities: QemuCapabilities, paths: GuestPat
     _choose_ports(devices, certificates)
     await asyncio.to_thread(find_host_devices, devices)
     descriptors = await open_interfaces(model, paths.directory, lookups, stack)
-    descriptors |= _open_vsock(devices, stack)
+    descriptors |= open_vsock(devices, stack)
     await start_companions(model, paths, state_dir, lookups, stack)
     if model.memory_backing is not None or (model.cpu and model.cpu.numa):
         (paths.directory / "ram").mkdir(mode=0o700, exist_ok=True)
@@ -203,21 +203,3 @@ def _has_tray(path: str) -> bool:
 
 
 # --- devices of the host --------------------------------------------------------------------------------------------
-
-
-def _open_vsock(devices: Devices, stack: AsyncExitStack) -> dict[str, list[str]]:
-    """The kernel's end of the guest's sockets, under the first free number if none was chosen."""
-    vsock = devices.vsock
-    if vsock is None:
-        return {}
-    try:
-        descriptor = os.open("/dev/vhost-vsock", os.O_RDWR)
-    except OSError as error:
-        raise LibvirtError(c.VIR_ERR_SYSTEM_ERROR, f"unable to open vhost-vsock device: {error.strerror}",
-                           domain=c.VIR_FROM_QEMU, int1=error.errno or -1) from error
-    stack.callback(os.close, descriptor)
-    if vsock.cid_auto or vsock.cid_address is None:
-        vsock.cid_address = _FIRST_CID
-    return {str(vsock.alias): [str(descriptor)]}
-
-

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+
 from virtbus_domain.drivers.qemu.command.arguments import Json, unsupported
-from virtbus_domain.drivers.qemu.command.block import CACHE, disk_nodes
-from virtbus_domain.drivers.qemu.command.parts import Part, part_device
+from virtbus_domain.drivers.qemu.command.block import CACHE, FORMATS, disk_nodes
+from virtbus_domain.drivers.qemu.command.parts import Kind, Part, part_device
 from virtbus_domain.drivers.qemu.command.place import Properties, place, transitional, virtio_options
+from virtbus_domain.drivers.qemu.command.protocols import protocol_options
 from virtbus_domain.drivers.qemu.command.setup import Setup
+from virtbus_domain.drivers.qemu.layers import resolved, storage_node
 from virtbus_domain.drivers.qemu.names import NARROW_SCSI
+from virtbus_domain.normalise.disks import disk_index
 from virtbus_domain.xml.address import DriveAddress
 from virtbus_domain.xml.disk import Disk, DiskDriver
 
@@ -16,6 +21,8 @@ def disk_parts(disk: Disk, setup: Setup) -> list[Part]:
     """A drive, with its medium if it has one."""
     name, options = str(disk.alias), disk.driver or DiskDriver()
     filled = disk.source is not None and not disk.source.is_empty
+    if disk.target_bus == "sd":
+        return _card(disk, setup)
     nodes, node = disk_nodes(disk, setup) if filled else ([], None)
     driver, properties = _driver(disk, options, setup)
     device = part_device(
@@ -28,6 +35,33 @@ def disk_parts(disk: Disk, setup: Setup) -> list[Part]:
         werror=_policy(options.error_policy),
         rerror=_policy(options.rerror_policy or (None if options.error_policy == "enospace" else options.error_policy)))
     return [*nodes, device]
+
+
+def _card(disk: Disk, setup: Setup) -> list[Part]:
+    """A memory card in a reader that is part of the machine: only a drive of the old kind can be put into one."""
+    kind, source = resolved(disk, setup.volumes)
+    if source.encryption is not None or source.slices:
+        raise unsupported(f"the source of '{disk.alias}' on sd")
+    found, secrets = protocol_options(source, kind, storage_node(disk), setup, cdrom=False, aio=None)
+    options = disk.driver or DiskDriver()
+    where: dict[str, Json] = {"file": source.path} if source.path else dict(_flat("file", found))
+    return [*secrets, Part(Kind.DRIVE, str(disk.alias), {
+        **where, "format": FORMATS[options.type or "raw"], "if": "sd", "index": disk_index(disk.target_dev or ""),
+        "readonly": True if disk.readonly else None, "cache": options.cache, "aio": options.io,
+        "discard": options.discard, "detect_zeroes": options.detect_zeroes, "werror": _policy(options.error_policy)})]
+
+
+def _flat(name: str, value: Json) -> Iterator[tuple[str, Json]]:
+    """A value with members as an option without JSON syntax holds it: their names after the value's own."""
+    members: Iterable[tuple[str, Json]] = ()
+    if isinstance(value, Mapping):
+        members = value.items()
+    elif isinstance(value, list):
+        members = ((str(number), item) for number, item in enumerate(value))
+    else:
+        yield name, value
+    for member, item in members:
+        yield from _flat(f"{name}.{member}", item)
 
 
 def _policy(word: str | None) -> str | None:

@@ -23,7 +23,8 @@ class Kind(Enum):
     CHARDEV = ("-chardev", "chardev-add", "chardev-remove", "id")
     NETDEV = ("-netdev", "netdev_add", "netdev_del", "id")
     DEVICE = ("-device", "device_add", "device_del", "id")
-    # These three exist on the command line only: QEMU has no QMP command for them.
+    # These exist on the command line only: QEMU has no QMP command for them.
+    DRIVE = ("-drive", "", "", "id")
     FSDEV = ("-fsdev", "", "", "id")
     TPMDEV = ("-tpmdev", "", "", "id")
     AUDIODEV = ("-audiodev", "", "", "id")
@@ -84,7 +85,9 @@ def append(arguments: Arguments, parts: Iterable[Part]) -> None:
         if part.kind is Kind.CHARDEV:
             arguments.keyed("-chardev", str(part.properties["type"]), id=part.name,
                             **_flat(part.properties["data"]))
-        elif part.kind in (Kind.FSDEV, Kind.TPMDEV):  # the two without JSON syntax
+        elif part.kind is Kind.DRIVE:
+            arguments.keyed("-drive", **{name: _scalar(value) for name, value in part.properties.items()})
+        elif part.kind in (Kind.FSDEV, Kind.TPMDEV):  # no more than -drive do these have JSON syntax
             first, *rest = part.properties.items()
             arguments.keyed(part.kind.option, str(first[1]), **{name: _scalar(value) for name, value in rest})
         else:
