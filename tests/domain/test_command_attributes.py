@@ -13,6 +13,7 @@ from tests.conformance.documents import own_documents
 from tests.support.attribute_documents import DOCUMENTS
 from tests.support.attribute_effects import Fields, definable, looked_at, refused_or_below
 from virtbus_domain.drivers.qemu import certificates
+from virtbus_domain.drivers.qemu.supported import REFUSED
 from virtbus_domain.xml.domain import Domain
 from virtbus_shared.service.xml_lines import declared, lines_of
 
@@ -54,6 +55,11 @@ def test_none_is_passed_over(every: Names, effective: Names) -> None:
     """What is declared makes a difference, or is refused, or is listed."""
     unexplained = every - effective - names(refused_or_below(Domain)) - set(listed())
     assert sorted(unexplained) == []
+
+
+def test_what_is_done_is_not_refused(effective: Names) -> None:
+    """Nothing is refused before a start that the start would carry out."""
+    assert sorted(names({model: set(fields) for model, fields in REFUSED.items()}) & effective) == []
 
 
 def test_table_is_true(every: Names, effective: Names) -> None:

@@ -39,7 +39,7 @@ REFUSED: dict[type[Element], frozenset[str]] = {
         "memorytunes"}),
     Os: frozenset({"init", "initarg", "initenv", "initdir", "inituser", "initgroup", "root"}),
     Features: frozenset({
-        "hap", "viridian", "privnet", "pvspinlock", "capabilities", "hpt", "htm", "nested_hv", "msrs_unknown",
+        "hap", "viridian", "privnet", "capabilities", "hpt", "htm", "nested_hv", "msrs_unknown",
         "ccf_assist", "xen", "cfpc", "sbbc", "ibs", "async_teardown"}),
     Cpu: frozenset({"numa_latencies", "numa_bandwidths"}),
     NumaCell: frozenset({"caches"}),
