@@ -112,13 +112,16 @@ def blank(model: str, defaults: Mapping[str, Any]) -> list[str]:
 
 
 def _constructor(cls: type[Element]) -> Callable[..., None]:
-    """A constructor of straight-line code: a completed definition has a hundred small objects."""
-    lines = [*blank("self", PLANS[cls].defaults), "try:", "    for item in values.items(): setattr(self, *item)",
-             f"except AttributeError: raise TypeError(f'{cls.__name__} has no line {{item[0]!r}}') from None"]
+    """A constructor that takes each field by its name: a completed definition has a hundred small objects."""
+    defaults = PLANS[cls].defaults
+    fields = "".join(f", {name}={None if default is list else repr(default)}" for name, default in defaults.items())
+    lines = [f"self.{name} = {f'[] if {name} is None else {name}' if default is list else name}"
+             for name, default in defaults.items()]
     names: dict[str, Any] = {}
-    source = "\n".join(["def __init__(self, **values):", *(f"    {line}" for line in lines)])
+    source = "\n    ".join([f"def __init__(self{', *' if fields else ''}{fields}):", *(lines or ["pass"])])
     exec(source, names)  # noqa: S102  # only names that our own models declare
     made: Callable[..., None] = names["__init__"]
+    made.__qualname__ = f"{cls.__name__}.__init__"
     return made
 
 

@@ -59,12 +59,16 @@ def number_controllers(domain: Domain, context: Context) -> None:
         if controller.index is not None and controller.index < 0:
             controller.index = None
         insert_controller(ordered, controller)
+    used: dict[str | None, set[int | None]] = {}
+    for controller in ordered:
+        used.setdefault(controller.type, set()).add(controller.index)
     for position, controller in enumerate(ordered):
         if controller.index is None:
             controller.index = shared_index(ordered, position)
         if controller.index is None:
-            used = {other.index for other in ordered if other.type == controller.type}
-            controller.index = next(number for number in range(len(used) + 1) if number not in used)
+            numbers = used[controller.type]
+            controller.index = next(number for number in range(len(numbers) + 1) if number not in numbers)
+            numbers.add(controller.index)
     domain.devices.controllers = ordered
 
 
