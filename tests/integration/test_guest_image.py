@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,8 @@ async def press_power_button(socket: Path) -> object:
     with monitor.listener("SHUTDOWN") as shutdowns:
         await monitor.execute("system_powerdown")
         event = await asyncio.wait_for(shutdowns.get(), 60)
-    await monitor.disconnect()
+    with suppress(EOFError, OSError):  # QEMU ends after this event, and may have hung up first
+        await monitor.disconnect()
     return event["data"]
 
 
