@@ -18,6 +18,7 @@ from tests.support.broker import Broker
 from tests.support.components import require_program
 from tests.support.oracle_scripts import needs_oracle
 from tests.support.processes import running_node
+from tests.support.schemas import require_schemas
 from virtbus import eventloop, pollloop, virConnect
 from virtbus.cli import words
 from virtbus.cli.app import app, run
@@ -94,6 +95,19 @@ def test_life_of_a_domain(virtbus: Run, document: Callable[[str], str]) -> None:
     assert virtbus("undefine", "e") == "Domain 'e' has been undefined\n"
     assert virtbus("create", file) == f"Domain 'e' created from {file}\n"
     assert virtbus("destroy", "e") == "Domain 'e' destroyed\n"
+
+
+@pytest.mark.parametrize("verb", ["define", "create"])
+def test_validate_asks_the_schema(virtbus: Run, fails: Run, document: Callable[[str], str], verb: str) -> None:
+    """With --validate what libvirt's schema lacks is refused by its path; without, it is dropped."""
+    require_schemas()
+    file = document(DOMAIN.replace("</domain>", "<foo/></domain>"))
+    refusal = fails(verb, "--validate", file)
+    assert refusal.startswith(f"error: Failed to {verb} domain from {file}: XML document failed to validate")
+    assert refusal.endswith("(at /domain/foo)\n")
+    assert virtbus("list", "--all", "--name") == "test\n"
+    assert virtbus(verb, file) == f"Domain 'e' {verb}d from {file}\n"
+    assert virtbus(verb, document(DOMAIN.replace(">e<", ">f<")), "--validate") == f"Domain 'f' {verb}d from {file}\n"
 
 
 def test_a_domain_by_name_number_or_uuid(virtbus: Run) -> None:

@@ -17,6 +17,7 @@ from virtbus.domain import virDomain
 
 Name = Annotated[str, typer.Argument(metavar="DOMAIN", help="Name, number or UUID.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A <domain> document.")]
+Validate = Annotated[bool, typer.Option("--validate", help="Check the document against libvirt's schema first.")]
 
 # Verbs that do one thing to one domain and say so.
 SIMPLE: tuple[Verb[virDomain], ...] = (
@@ -44,7 +45,7 @@ STATS = {
 def add_to(app: typer.Typer) -> None:
     """Add these verbs."""
     for name, function, example in (
-            ("list", list_domains, "list --all"), ("define", define, "define web.xml"),
+            ("list", list_domains, "list --all"), ("define", define, "define web.xml --validate"),
             ("create", create, "create web.xml --paused"), ("start", start, "start web"),
             ("dumpxml", dumpxml, "dumpxml web --inactive"), ("domstate", domstate, "domstate web --reason"),
             ("dominfo", dominfo, "dominfo web"), ("domid", domid, "domid web"), ("domuuid", domuuid, "domuuid web"),
@@ -105,7 +106,7 @@ def _order(dom: virDomain) -> tuple[bool, int, str]:
     return (dom.ID() < 0, dom.ID(), dom.name())
 
 
-def define(ctx: typer.Context, file: File) -> None:
+def define(ctx: typer.Context, file: File, validate: Validate = False) -> None:
     """Define a domain by an XML document, or change its definition.
 
     JSON: {name, uuid}.
@@ -113,7 +114,7 @@ def define(ctx: typer.Context, file: File) -> None:
     s = session(ctx)
     xml = read_document(file)
     with failing(f"Failed to define domain from {file}"):
-        dom = s.conn.defineXML(xml)
+        dom = s.conn.defineXMLFlags(xml, c.VIR_DOMAIN_DEFINE_VALIDATE if validate else 0)
     s.out.text(f"Domain '{dom.name()}' defined from {file}", _reference(dom))
 
 
@@ -157,15 +158,17 @@ def domxml_from_native(
 
 
 def create(ctx: typer.Context, file: File,
-           paused: Annotated[bool, typer.Option("--paused", help="Leave its CPUs stopped.")] = False) -> None:
+           paused: Annotated[bool, typer.Option("--paused", help="Leave its CPUs stopped.")] = False,
+           validate: Validate = False) -> None:
     """Start a transient domain from an XML document: it is forgotten when it stops.
 
     JSON: {name, uuid, id}.
     """
     s = session(ctx)
     xml = read_document(file)
+    flags = (paused and c.VIR_DOMAIN_START_PAUSED) | (validate and c.VIR_DOMAIN_START_VALIDATE)
     with failing(f"Failed to create domain from {file}"):
-        dom = s.conn.createXML(xml, c.VIR_DOMAIN_START_PAUSED if paused else 0)
+        dom = s.conn.createXML(xml, flags)
     s.out.text(f"Domain '{dom.name()}' created from {file}", {**_reference(dom), "id": dom.ID()})
 
 
