@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.components import require_program
+from tests.support.images import make_image
 from tests.support.live_guest import UUID, domain_of, setup_of, x86_capabilities
 from virtbus_domain.drivers.qemu.command.disk import disk_parts
 from virtbus_domain.drivers.qemu.command.parts import Kind, Part
@@ -92,7 +91,7 @@ def refusal(domain: Domain, folder: Path) -> tuple[int, int, str]:
 
 def image(path: Path, image_format: str, *options: str) -> Path:
     """An image of a mebibyte."""
-    subprocess.run([require_program("qemu-img"), "create", "-q", *options, "-f", image_format, path, "1M"], check=True)
+    make_image(path, image_format, "1M", *options)
     return path
 
 

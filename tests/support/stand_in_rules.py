@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import pty
 import struct
-import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.support.components import require_program
+from tests.support.images import make_image
 from tests.support.stand_ins import PASSPHRASE, LeftOut, StandIns, absent, elements
 from virtbus_domain.drivers.qemu.layers import Volume
 from virtbus_domain.xml.boot import Os
@@ -209,11 +208,7 @@ def _image(source: DiskSource, image_format: str, size: int, here: StandIns, *, 
 
 @cache
 def _image_template(image_format: str, size: int, encrypted: bool) -> bytes:
-    """An empty image. A key is derived with the fewest rounds, which is what takes so long.
-
-    To find how many rounds these are, qemu-img reads its CPU time before and after a trial, and gives up when the clock
-    did not move ("Unable to get accurate CPU usage"). Beside six others on two cores that is every fourth time.
-    """
+    """An empty image. A key is derived with the fewest rounds, which is what takes so long."""
     path = Path("/dev/shm") / f"virtbus-template-{os.getpid()}"
     options: list[str] = []
     if encrypted:
@@ -223,13 +218,8 @@ def _image_template(image_format: str, size: int, encrypted: bool) -> bytes:
             words.append("encrypt.format=luks")
         options = ["--object", f"secret,id=key,data={PASSPHRASE}", "-o", ",".join(words)]
     name = {"vhd": "vpc", "ploop": "parallels"}.get(image_format, image_format)
-    command: list[str | Path] = [require_program("qemu-img"), "create", "-q", "-f", name, *options, path, str(size)]
     try:
-        for _ in range(30):
-            done = subprocess.run(command, check=False, stderr=subprocess.PIPE, timeout=60)
-            if b"accurate CPU usage" not in done.stderr:
-                break
-        assert done.returncode == 0, done.stderr.decode(errors="replace")
+        make_image(path, name, str(size), *options)
         return path.read_bytes()
     finally:
         path.unlink(missing_ok=True)
