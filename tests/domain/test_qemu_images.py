@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.components import require_program
+from tests.support.images import make_image
 from tests.support.live_guest import LiveGuest, domain_of, live_guest, setup_of, x86_capabilities
 from virtbus_domain.drivers.qemu.backing import source_of
 from virtbus_domain.drivers.qemu.chains import complete_chain, find_layers
@@ -39,7 +38,6 @@ class Images:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.qemu_img = require_program("qemu-img")
 
     def path(self, name: str) -> str:
         """Where an image lies."""
@@ -49,8 +47,7 @@ class Images:
              below_format: str = "qcow2") -> str:
         """An image, an overlay of another one without a look at that one."""
         on = [] if below is None else ["-u", "-b", below, "-F", below_format]
-        subprocess.run([self.qemu_img, "create", "-q", "-f", image_format, *on, *options, self.path(name), "1M"],
-                       check=True)
+        make_image(self.path(name), image_format, "1M", *on, *options)
         return self.path(name)
 
     def raw(self, name: str) -> str:
@@ -118,8 +115,7 @@ class TestHeaders:
                 ("c", "qed", "raw", "raw", Image("raw", "raw")), ("e", "qed", None, "", Image()),
                 ("d", "vmdk", "base.vmdk", "vmdk", Image("base.vmdk")), ("f", "vmdk", None, "", Image())):
             on = [] if below is None else ["-b", images.path(below), "-F", below_format]
-            size = ["1M"] if below is None else []
-            subprocess.run([images.qemu_img, "create", "-q", "-f", made, *on, images.path(name), *size], check=True)
+            make_image(images.path(name), made, "1M" if below is None else None, *on)
             found = read_image(read_header(images.path(name)), made)
             assert found == (expected if below is None else expected._replace(backing=images.path(below)))
 

@@ -6,7 +6,6 @@ import ctypes
 import os
 import re
 import signal
-import subprocess
 import termios
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from tests.support.broker import PrivateBroker, rabbitmq_server
 from tests.support.calls import EventLog, NodeCalls, calling, event_log, guest_xml, new_node, qemu_pids, until
 from tests.support.components import require, require_program
 from tests.support.guest import GuestImage
+from tests.support.images import make_image
 from tests.support.netns import NetworkNamespace
 from tests.support.processes import Node, running_node
 from virtbus_shared import constants as c
@@ -86,7 +86,7 @@ def linux_xml(image: GuestImage, name: str, serial: Path, devices: str = "") -> 
 def test_boot_and_acpi_shutdown(calls: NodeCalls, log: EventLog, guest_image: GuestImage, tmp_path: Path) -> None:
     """A guest boots kernel, initrd and command line, uses its qcow2 disk, and powers off when asked to; all is told."""
     disk = tmp_path / "disk.qcow2"
-    subprocess.run([require_program("qemu-img"), "create", "-q", "-f", "qcow2", str(disk), "32M"], check=True)
+    make_image(disk, "qcow2", "32M")
     devices = (f"<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{disk}'/>"
                "<target dev='vda' bus='virtio'/></disk>")
     serial = Serial(tmp_path / "serial.log")

@@ -7,25 +7,19 @@ import os
 import shutil
 import socket
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.components import require_program, require_root
+from tests.support.components import require_root
+from tests.support.images import make_image
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
 from virtbus_storage.directory import Directory
 from virtbus_storage.images import read_volume
 from virtbus_storage.xml import Permissions
-
-
-def image(*arguments: str) -> None:
-    """Make an image as somebody else would, without us."""
-    require_program("qemu-img")
-    subprocess.run(["qemu-img", "create", "-q", *arguments], check=True)
 
 
 def test_build_makes_parents(tmp_path: Path) -> None:
@@ -109,11 +103,11 @@ def test_what_is_a_volume(tmp_path: Path) -> None:
 def test_backing_files_made_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Backing files are told as libvirt does: relative ones resolved, formats probed when unsaid."""
     monkeypatch.chdir(tmp_path)
-    image("-f", "qcow2", "base.qcow2", "1M")
-    image("-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "relative", "1M")
-    image("-f", "qcow2", "-u", "-b", "nbd://host/x", "-F", "raw", "remote", "1M")
-    image("-f", "qcow2", "-u", "-b", "gone.qcow2", "-F", "qcow2", "orphan", "1M")
-    image("-f", "qed", "-b", "base.qcow2", "-F", "qcow2", "unsaid", "1M")
+    make_image("base.qcow2", "qcow2", "1M")
+    make_image("relative", "qcow2", "1M", "-b", "base.qcow2", "-F", "qcow2")
+    make_image("remote", "qcow2", "1M", "-u", "-b", "nbd://host/x", "-F", "raw")
+    make_image("orphan", "qcow2", "1M", "-u", "-b", "gone.qcow2", "-F", "qcow2")
+    make_image("unsaid", "qed", "1M", "-b", "base.qcow2", "-F", "qcow2")
     volumes = asyncio.run(Directory(str(tmp_path)).scan()).volumes
     found = {name: (v.backing_store.path, v.backing_store.format) for name, v in volumes.items() if v.backing_store}
     assert found == {
@@ -126,7 +120,7 @@ def test_encrypted_image(tmp_path: Path) -> None:
 
     It is written into a plain image: qemu-img measures the CPU before it encrypts, and fails where others use it too.
     """
-    image("-f", "qcow2", str(tmp_path / "e"), "1M")
+    make_image(tmp_path / "e", "qcow2", "1M")
     header = (tmp_path / "e").read_bytes()
     (tmp_path / "e").write_bytes(header[:32] + struct.pack(">I", 2) + header[36:])
     volume = read_volume(str(tmp_path), "e")
@@ -137,7 +131,7 @@ def test_encrypted_image(tmp_path: Path) -> None:
 
 def test_thousand_images(tmp_path: Path) -> None:
     """A pool of a thousand images is read completely, each with the size its own header tells."""
-    image("-f", "qcow2", str(tmp_path / "0"), "1M")
+    make_image(tmp_path / "0", "qcow2", "1M")
     header = (tmp_path / "0").read_bytes()[:4096]
     for number in range(1, 1000):
         (tmp_path / str(number)).write_bytes(header[:24] + struct.pack(">Q", number << 20) + header[32:])

@@ -17,6 +17,7 @@ from virtbus.domain import virDomain
 
 Name = Annotated[str, typer.Argument(metavar="DOMAIN", help="Name, number or UUID.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A <domain> document.")]
+Paused = Annotated[bool, typer.Option("--paused", help="Leave its CPUs stopped.")]
 Validate = Annotated[bool, typer.Option("--validate", help="Check the document against libvirt's schema first.")]
 
 # Verbs that do one thing to one domain and say so.
@@ -157,23 +158,20 @@ def domxml_from_native(
     s.out.text(xml, {"xml": xml})
 
 
-def create(ctx: typer.Context, file: File,
-           paused: Annotated[bool, typer.Option("--paused", help="Leave its CPUs stopped.")] = False,
-           validate: Validate = False) -> None:
+def create(ctx: typer.Context, file: File, paused: Paused = False, validate: Validate = False) -> None:
     """Start a transient domain from an XML document: it is forgotten when it stops.
 
     JSON: {name, uuid, id}.
     """
     s = session(ctx)
     xml = read_document(file)
-    flags = (paused and c.VIR_DOMAIN_START_PAUSED) | (validate and c.VIR_DOMAIN_START_VALIDATE)
+    flags = (c.VIR_DOMAIN_START_PAUSED if paused else 0) | (c.VIR_DOMAIN_START_VALIDATE if validate else 0)
     with failing(f"Failed to create domain from {file}"):
         dom = s.conn.createXML(xml, flags)
     s.out.text(f"Domain '{dom.name()}' created from {file}", {**_reference(dom), "id": dom.ID()})
 
 
-def start(ctx: typer.Context, domain: Name,
-          paused: Annotated[bool, typer.Option("--paused", help="Leave its CPUs stopped.")] = False) -> None:
+def start(ctx: typer.Context, domain: Name, paused: Paused = False) -> None:
     """Start a defined domain.
 
     JSON: {name, uuid, id}.
