@@ -73,7 +73,7 @@ def test_many_threads_get_their_own_replies(broker_url: str, client: BusClient, 
     with Service(broker_url, node, on_request=echo), ThreadPoolExecutor(64) as pool:
         results = list(pool.map(work, range(64)))
     assert all(all(mine) for mine in results)
-    assert len(client._calls) == 0
+    assert not client._calls.pending
     assert client._calls._bytes == 0
     assert client.unknown_replies == 0
 
@@ -119,7 +119,7 @@ def test_deadline(broker_url: str, client: BusClient, node: str) -> None:
         assert caught.value.code == c.VIR_ERR_OPERATION_TIMEOUT
         assert request_id in caught.value.message
         service.call(service.take().reply_and_ack, b"too late")
-        assert len(client._calls) == 0
+        assert not client._calls.pending
         # The connection still works, and the late reply was counted and dropped.
         with ThreadPoolExecutor() as pool:
             answer = pool.submit(client.call, node, "domain.x", ident(), b"", soon())
@@ -230,7 +230,7 @@ def test_gather(broker_url: str, client: BusClient, node: str) -> None:
         some: list[bytes] = []
         assert client.gather(kind, f"{kind}.list", ident(), b"", soon(0.5), some.append) == 3
         assert sorted(some) == sorted(got)
-        assert len(client._calls) == 0
+        assert not client._calls.pending
     finally:
         for service in services:
             service.close()
@@ -276,7 +276,7 @@ def test_no_call_is_lost_or_mixed_up_while_the_wire_breaks(broker_url: str, clie
         until(lambda: client.connected, "the client is connected")
         stop.set()
         assert all(all(mine.result()) for mine in working)
-    assert len(client._calls) == 0
+    assert not client._calls.pending
 
 
 def test_a_call_sent_again_waits_for_a_service_that_is_on_its_way_back(broker_url: str, client: BusClient,
@@ -324,7 +324,7 @@ def test_a_service_that_goes_away_ends_the_calls_that_it_had(broker_url: str, cl
         with pytest.raises(LibvirtError, match="went away while a call was under way") as failure:
             answer.result(PATIENCE)
     assert failure.value.code == c.VIR_ERR_SYSTEM_ERROR
-    assert len(client._calls) == 0
+    assert not client._calls.pending
 
 
 def test_a_slow_service_is_waited_for(broker_url: str, client: BusClient, node: str,

@@ -14,19 +14,21 @@ from queue import SimpleQueue
 
 from virtbus_shared import constants as c
 from virtbus_shared.bus import topology
+from virtbus_shared.bus.relay import Relay
 from virtbus_shared.errors import LibvirtError
 
 MAX_CALLS = 4096
 MAX_BYTES = 64 * 1024 * 1024  # of the bodies of all calls that wait
 MAX_EXPIRATION = 2**32 - 1  # milliseconds
 _SMALL = 1024  # bytes; MAX_CALLS of these are no matter, so they are not counted
+_TOGETHER = 32  # calls that are gathered, at most, while callers are woken
 
 
 class Call:
     """One call that waits for its reply, or one fan-out that waits for many."""
 
     __slots__ = ("began", "body", "deadline", "error", "id", "key", "lock", "node", "replies", "reply", "sent",
-                 "service")
+                 "service", "woken")
 
     def __init__(self, node: str, procedure: str, request_id: str, body: bytes, deadline: float) -> None:
         self.id = request_id
@@ -41,8 +43,14 @@ class Call:
         self.error: LibvirtError | None = None
         self.lock = threading.Lock()  # released when the call has ended
         self.lock.acquire()
+        self.woken = False  # whether it was released: an interrupted caller cannot tell by the lock
         # For a fan-out: what came, or the error that ended it, or None when nobody was there.
         self.replies: SimpleQueue[bytes | LibvirtError | None] | None = None
+
+    def wake(self) -> None:
+        """Wake who waits: it has ended."""
+        self.woken = True
+        self.lock.release()
 
     def fail(self, error: LibvirtError) -> None:
         """End it, and wake who waits."""
@@ -50,7 +58,7 @@ class Call:
             self.replies.put(error)
         else:
             self.error = error
-            self.lock.release()
+            self.wake()
 
 
 class Calls:
@@ -60,15 +68,18 @@ class Calls:
         self._lock = threading.Lock()
         self._waiting: dict[str, Call] = {}
         self._outbox: deque[Call] = deque()
+        self._relay = Relay()
         self._bytes = 0
         self._closed: LibvirtError | None = None
         self.unknown_replies = 0  # too late, or twice
 
-    def __len__(self) -> int:
-        return len(self._waiting)
+    @property
+    def pending(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting) or self._relay.running
 
     def admit(self, call: Call) -> bool:
-        """Any thread: take a call in. True if the outbox was empty, so that the I/O thread must be woken."""
+        """Any thread: take a call in. True if the I/O thread must be woken: nobody else is about to do so."""
         size = len(call.body)
         with self._lock:
             if self._closed is not None:
@@ -85,7 +96,13 @@ class Calls:
             self._waiting[call.id] = call
             first = not self._outbox
             self._outbox.append(call)
-            return first
+            # First into the outbox, then a look at the relay; `leave` does it the other way round. So one of the two
+            # sees the other.
+            return len(self._outbox) == _TOGETHER or (first and not self._relay.running)
+
+    def leave(self, call: Call) -> bool:
+        """Any thread: a caller that was woken goes. True if the I/O thread must be woken."""
+        return call.reply is not None and self._relay.hand_on() and bool(self._outbox)
 
     def forget(self, call: Call) -> bool:
         """Any thread: drop a call. False if it had ended, or was ended by something else in this moment."""
@@ -117,7 +134,7 @@ class Calls:
         return calls
 
     def replied(self, ident: str | None, body: bytes) -> bool:
-        """A reply came: wake its caller. False if nobody waits for it."""
+        """A reply came: its caller is to be woken. False if nobody waits for it."""
         call = self._waiting.get(ident) if ident is not None else None
         if call is None:
             self.unknown_replies += 1
@@ -126,8 +143,16 @@ class Calls:
             call.replies.put(body)
         elif self.forget(call):
             call.reply = body
-            call.lock.release()
+            self._relay.add(call)
         return True
+
+    def wake(self) -> None:
+        """All that came together was handed in: begin to wake the callers."""
+        self._relay.begin()
+
+    def look(self) -> bool:
+        """Now and then: see to it that no caller sleeps for ever. True if something must be sent now."""
+        return self._relay.look() and bool(self._outbox)
 
     def get(self, ident: str | None) -> Call | None:
         """The waiting call with this id."""

@@ -66,13 +66,14 @@ class BusClient:
         """
         call = Call(topology.check_node(node), procedure, request_id, body, deadline)
         self._send(call)
-        ended = False
         try:
-            ended = call.lock.acquire(timeout=_left(deadline))
+            call.lock.acquire(timeout=_left(deadline))
         finally:  # also when the wait was interrupted
-            if not ended and not self._calls.forget(call):
-                ended = call.lock.acquire()  # something else is ending it in this very moment
-        if not ended:
+            if not call.woken and not self._calls.forget(call):
+                call.lock.acquire()  # something else is ending it in this very moment
+            if self._calls.leave(call) and (link := self._link) is not None:
+                link.wake()
+        if not call.woken:
             raise timed_out(call, self._link.trouble if self._link else None)
         if call.error is not None:
             raise call.error

@@ -185,7 +185,7 @@ class Link:
         frames = RequestFrames(channel.channel_number, queue, life.user_of(connection.params),
                                connection.params.frame_max)
         wire.consume(connection, channel, queue, self._arrived, no_ack=True,
-                     on_started=lambda _: self._start_sending(frames))
+                     on_started=lambda _: self._start_sending(frames), on_batch=self._calls.wake)
 
     def _start_sending(self, frames: RequestFrames) -> None:
         again = self._was_ready
@@ -222,13 +222,13 @@ class Link:
                 out += frames.encode(call.key, call.id, left, call.body)
         if out:
             wire.send_now(self._connection, out)
-        if not self._looks and len(self._calls):
-            self._looks = True
-            self._ioloop.call_later(EVERY, self._look)
+        self._look_later()
 
     def _look(self) -> None:
         """Ask whether the services are there that keep callers waiting; again and again while anybody waits."""
         self._looks = False
+        if self._calls.look():
+            self._drain()
         frames = self._frames
         if frames is None or self._closing:
             return
@@ -237,7 +237,10 @@ class Link:
             out += frames.encode(topology.command_key(node, ping.procedure), ping.id, 10_000, ping.encode())
         if out:
             wire.send_now(self._connection, out)
-        if len(self._calls):
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if not self._looks and self._calls.pending:
             self._looks = True
             self._ioloop.call_later(EVERY, self._look)
 

@@ -146,6 +146,7 @@ class _Lean:
 
     _held: list[bytes] | None = None
     trailer: Callable[[], bytes] | None = None  # asked at each write for what goes last in it
+    on_batch: Callable[[], None] | None = None  # called when all deliveries of one read were handed over
     _deliveries: _Deliveries | None = None
     bytes_sent: int
     frames_sent: int
@@ -213,6 +214,8 @@ class _Lean:
         try:
             self._read(data)
         finally:
+            if self.on_batch is not None:
+                self.on_batch()
             self.flush()
 
     def _read(self, data: bytes) -> None:
@@ -257,14 +260,20 @@ class LeanAsyncioConnection(_Lean, AsyncioConnection):  # type: ignore[misc]  # 
 
 
 def consume(connection: pika.connection.Connection, channel: Channel, queue: str, on_delivery: OnDelivery, *,
-            no_ack: bool, on_started: Callable[[object], None]) -> None:
-    """Consume a queue on its channel: past pika where the connection can do that, through pika where not."""
+            no_ack: bool, on_started: Callable[[object], None], on_batch: Callable[[], None] | None = None) -> None:
+    """Consume a queue on its channel: past pika where the connection can do that, through pika where not.
+
+    ``on_batch`` is called after deliveries were handed over: after all that came together, where that is known.
+    """
     def on_message(_: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
         correlation, reply_to, user = (v if isinstance(v, str) else None for v in (
             properties.correlation_id, properties.reply_to, properties.user_id))
         on_delivery(method.delivery_tag, method.redelivered, method.exchange, correlation, reply_to, user, body)
+        if on_batch is not None:
+            on_batch()
 
     if isinstance(connection, _Lean):
+        connection.on_batch = on_batch
         connection.take_deliveries(channel.channel_number, on_delivery)
     channel.basic_consume(queue, on_message, auto_ack=no_ack, callback=on_started)
 
