@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.calls import calling, fake_xml, guest_xml, metric, new_node, qemu_pids, until
+from tests.support.calls import calling, event_log, fake_xml, guest_xml, metric, new_node, qemu_pids, until
 from tests.support.components import require_program
 from tests.support.processes import running_node
 from virtbus_shared import constants as c
@@ -89,6 +89,28 @@ def test_destroy_does_not_wait_for_what_hangs(broker_url: str, tmp_path: Path) -
         os.kill(pid, signal.SIGCONT)
         destroyed.result()
         assert qemu_pids(node["domain"]) == {}
+
+
+def test_a_guest_that_does_not_end_in_time_is_heard_again(broker_url: str, tmp_path: Path) -> None:
+    """A request that was to end a guest gives up; what the guest says and does afterwards is still noticed."""
+    with (
+        running_node(node=new_node(), broker=broker_url, folder=tmp_path, services=("domain",)) as node,
+        calling(broker_url, node.name) as guests,
+    ):
+        uuid = guests(api.DEFINE_XML, xml=guest_xml("late")).uuid
+        guests(api.CREATE, uuid=uuid)
+        with event_log(guests) as events:
+            [pid] = qemu_pids(node["domain"])[uuid]
+            os.kill(pid, signal.SIGSTOP)
+            error = guests.error(api.DESTROY, uuid=uuid, flags=c.VIR_DOMAIN_DESTROY_GRACEFUL, within=2)
+            assert error.code == c.VIR_ERR_OPERATION_TIMEOUT
+            assert guests.state(uuid) == c.VIR_DOMAIN_RUNNING
+            os.kill(pid, signal.SIGCONT)
+            events.wait_for(uuid, c.VIR_DOMAIN_EVENT_STOPPED)
+            assert events.of(uuid)[-2:] == [
+                (c.VIR_DOMAIN_EVENT_SHUTDOWN, c.VIR_DOMAIN_EVENT_SHUTDOWN_HOST),
+                (c.VIR_DOMAIN_EVENT_STOPPED, c.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)]
+        assert guests.state(uuid) == c.VIR_DOMAIN_SHUTOFF
 
 
 def _is_told_to_end(pid: int) -> bool:

@@ -137,6 +137,44 @@ def test_one_failing_job_does_not_take_its_neighbours_with_it(path: Path | None)
     run(path, scenario)
 
 
+def test_a_failing_job_alone_leaves_nothing_and_pays_no_debt(tmp_path: Path) -> None:
+    """Alone in its commit it is undone just so; and a commit that was left to the next sync still waits for one."""
+    async def scenario(store: Store) -> None:
+        def fails(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM objects")
+            raise KeyError("on purpose")
+
+        def syncs(db: sqlite3.Connection) -> int:
+            return int(db.execute("SELECT value FROM meta WHERE key = 'syncs'").fetchone()[0])
+
+        await store.write(change("u1"), durable=False)
+        with pytest.raises(KeyError):
+            await store.submit(fails)
+        assert [uid for uid, _ in store.load(SCOPE, "domain")] == ["u1"]
+        assert await store.submit(syncs, durable=False) == 0
+        assert await store.submit(syncs) == 1, "a commit that must be synced writes something"
+
+    run(tmp_path / "virtbus.db", scenario)
+
+
+def test_the_log_has_its_size_from_the_beginning(tmp_path: Path) -> None:
+    """No sync has to write down that the file became longer; and nothing of what made it long is kept."""
+    path = tmp_path / "virtbus.db"
+    log = path.with_name("virtbus.db-wal")
+
+    async def scenario(store: Store) -> None:
+        size = log.stat().st_size
+        for n in range(50):
+            await store.begin(entry(f"r{n}"))
+            await store.write(change(f"u{n % 3}", events=2), (f"r{n}", False, b"reply"), durable=False)
+        assert log.stat().st_size == size
+        assert await store.submit(lambda db: dict(db.execute("SELECT key, 1 FROM meta"))) == {
+            "schema": 1, "epoch": 1, "syncs": 1}
+
+    run(path, scenario)
+    assert path.stat().st_size < 1_000_000
+
+
 def test_a_full_disk_is_an_error_and_passes(tmp_path: Path) -> None:
     """Nothing of a write that does not fit is kept; when there is room again the same store goes on, without a gap."""
     async def scenario(store: Store) -> None:

@@ -43,20 +43,26 @@ class Turns:
         if self._waiting >= MAX_WAITING and deadline != math.inf:
             raise LibvirtError(c.VIR_ERR_OPERATION_FAILED, "cannot acquire state change lock due to max_queued limit "
                                f"({self._held_by()})", domain=domain)
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(None if deadline == math.inf else max(0.0, deadline - time.time())):
-                await self._lock.acquire()
-        except TimeoutError:
-            raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, f"cannot acquire state change lock ({self._held_by()})",
-                               domain=domain) from None
-        finally:
-            self._waiting -= 1
+        if self._waiting or self._lock.locked():
+            await self._wait(self._lock, deadline, domain)
+        else:
+            await self._lock.acquire()  # at once: nobody has it and nobody is next
         self.holder, self.since = what, time.monotonic()
         if time.time() >= deadline:
             self.release()
             raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, f"{what} came to its turn after its deadline",
                                domain=domain)
+
+    async def _wait(self, lock: asyncio.Lock, deadline: float, domain: int) -> None:
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(None if deadline == math.inf else max(0.0, deadline - time.time())):
+                await lock.acquire()
+        except TimeoutError:
+            raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, f"cannot acquire state change lock ({self._held_by()})",
+                               domain=domain) from None
+        finally:
+            self._waiting -= 1
 
     def release(self) -> None:
         """Let the next one have its turn."""

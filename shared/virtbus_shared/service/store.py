@@ -34,6 +34,8 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 SCHEMA_VERSION = 1
+_LOG_SIZE = 4_500_000  # bytes: SQLite goes back to the log's beginning after 1000 pages of 4 KiB
+_CACHE_KIB = 2000  # SQLite's default
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS objects (
@@ -104,6 +106,9 @@ class _Job(Generic[T]):
             self.future.set_result(result)  # type: ignore[arg-type]  # no error: the work's own result
 
 
+_Done = tuple[_Job[Any], Any, BaseException | None]  # a job, what it gave, what went wrong
+
+
 class Store:
     """One database. ``commit_seconds`` is told how long each write and sync took."""
 
@@ -118,6 +123,9 @@ class Store:
             self._db.execute("PRAGMA journal_mode = WAL")
         self._db.executescript(_SCHEMA)
         self.epoch = self._prepare_meta()
+        if path is not None:
+            self._grow_log()
+        self._syncs: bool | None = None  # whether a commit is synced, as SQLite was told last
         self._unsynced = False  # whether the last commit was left to the next sync
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -135,6 +143,20 @@ class Store:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?), ('epoch', ?), ('syncs', 0)",
                          (SCHEMA_VERSION, epoch))
         return epoch
+
+    def _grow_log(self) -> None:
+        """Give the write-ahead log its full size now: the sync of a file that does not grow is a shorter one.
+
+        A transaction too large for the page cache goes to the log before its end; that it is taken back then makes no
+        difference to the log's size, and SQLite begins at the front again.
+        """
+        self._db.execute("PRAGMA cache_size = 10")
+        self._db.execute("BEGIN IMMEDIATE")
+        with contextlib.suppress(sqlite3.OperationalError):  # a disk that has no room for it: it grows as it can
+            self._db.execute("INSERT INTO meta VALUES ('log', zeroblob(?))", (_LOG_SIZE,))
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     # -- the one way in -------------------------------------------------------------------------------------------
 
@@ -163,26 +185,20 @@ class Store:
         """Run these jobs in one transaction. A job that fails is undone alone; a failed commit fails them all."""
         began = time.perf_counter()
         durable = any(job.durable for job in jobs)
-        done: list[tuple[_Job[Any], Any, BaseException | None]] = []
+        done: list[_Done]
         try:
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            if durable is not self._syncs:
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._syncs = durable
             self._db.execute("BEGIN IMMEDIATE")
             if durable and self._unsynced:
                 # A transaction that writes nothing syncs nothing, and the last one was left to this one.
                 self._db.execute("UPDATE meta SET value = value + 1 WHERE key = 'syncs'")
-            for job in jobs:
-                self._db.execute("SAVEPOINT job")
-                try:
-                    done.append((job, job.work(self._db), None))
-                except Exception as e:
-                    if not self._db.in_transaction:
-                        raise  # SQLite itself undid the whole transaction: a full disk, a failing one
-                    self._db.execute("ROLLBACK TO job")
-                    done.append((job, None, e))
-                self._db.execute("RELEASE job")
+            # One job alone needs no savepoint: the transaction is taken back with it.
+            done = [(j, j.work(self._db), None) for j in jobs] if len(jobs) == 1 else [self._do(j) for j in jobs]
             self._db.execute("COMMIT")
             self._unsynced = not durable
-        except sqlite3.Error as e:
+        except Exception as e:
             with contextlib.suppress(sqlite3.Error):  # this thread must live: everybody waits for it
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -190,6 +206,20 @@ class Store:
         self._commit_seconds(time.perf_counter() - began)
         for job, result, error in done:
             finish(job, result, error)
+
+    def _do(self, job: _Job[Any]) -> _Done:
+        """Run one of several jobs: it alone is undone if it fails."""
+        self._db.execute("SAVEPOINT job")
+        outcome: _Done
+        try:
+            outcome = job, job.work(self._db), None
+        except Exception as e:
+            if not self._db.in_transaction:
+                raise  # SQLite itself undid the whole transaction: a full disk, a failing one
+            self._db.execute("ROLLBACK TO job")
+            outcome = job, None, e
+        self._db.execute("RELEASE job")
+        return outcome
 
     def close(self) -> None:
         """Finish what was submitted and close the database."""
@@ -234,14 +264,14 @@ class Store:
     def begin(self, entry: JournalEntry) -> asyncio.Future[JournalEntry | None]:
         """Journal a request before its effect. The future gives the entry that was there already, or None."""
         def work(db: sqlite3.Connection) -> JournalEntry | None:
-            row = db.execute(f"SELECT {_ENTRY} FROM journal WHERE id = ?", (entry.id,)).fetchone()  # noqa: S608
-            if row is not None:
-                return _entry(row)
-            db.execute("INSERT INTO journal (id, procedure, scope, digest, args, caller, deadline, received, attempts)"
-                       " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                       (entry.id, entry.procedure, entry.scope, entry.digest, entry.args, entry.caller,
-                        entry.deadline, entry.received, entry.attempts))
-            return None
+            written = db.execute(
+                "INSERT OR IGNORE INTO journal (id, procedure, scope, digest, args, caller, deadline, received,"
+                " attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (entry.id, entry.procedure, entry.scope, entry.digest, entry.args, entry.caller, entry.deadline,
+                 entry.received, entry.attempts))
+            if written.rowcount:
+                return None
+            return _entry(db.execute(f"SELECT {_ENTRY} FROM journal WHERE id = ?", (entry.id,)).fetchone())  # noqa: S608
         return self.submit(work)
 
     def retry(self, request_id: str) -> asyncio.Future[None]:

@@ -222,11 +222,12 @@ class QemuDriver(RunningGuests):
     async def domain_destroy(self, domain: DomainObject, flags: int) -> Move:
         """End QEMU: SIGTERM, with which it flushes its disks, then SIGKILL unless that was forbidden."""
         guest = self._guest(domain)
-        guest.ending = True
+        guest.pause_reading()
         try:
             obeyed = await guest.process.terminate(grace=TERM_GRACE, force=not flags & c.VIR_DOMAIN_DESTROY_GRACEFUL)
-        finally:
-            guest.ending = False
+        except BaseException:
+            guest.resume_reading()
+            raise
         self._forget(guest)
         return DESTROYED if obeyed else KILLED
 

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, QMPError, Runstate, StateError
 from qemu.qmp.message import Message
@@ -44,6 +44,11 @@ class _Client(QMPClient):
 
     def _cb_inbound(self, msg: Message) -> Message:
         return msg
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The connection itself, while there is one."""
+        return cast(asyncio.Transport, self._writer.transport) if self._writer is not None else None
 
 
 class Monitor:
@@ -102,6 +107,16 @@ class Monitor:
         except TimeoutError:
             detail = f"QEMU did not answer the command '{command}' within {within:g} s"
             raise _error(c.VIR_ERR_OPERATION_TIMEOUT, detail) from None
+
+    def pause_reading(self) -> None:
+        """Hear nothing until ``resume_reading``: no event, no reply, no end of the connection."""
+        if (transport := self._client.transport) is not None:
+            transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Hear what has waited. Harmless when nothing has."""
+        if (transport := self._client.transport) is not None:
+            transport.resume_reading()
 
     async def close(self) -> None:
         """Hang up. The guest does not notice; QEMU listens again."""

@@ -189,8 +189,6 @@ class RunningGuests(DomainDriver):
         domain = self.domains.by_uuid(guest.paths.uuid)
         if name == "SHUTDOWN":
             guest.said_shutdown = True
-        if guest.ending:
-            return  # by a request of ours, which tells
         if domain is None or self._guests.get(domain.uuid) is not guest:
             return
         if name in STATE_EVENTS:
@@ -253,6 +251,7 @@ class RunningGuests(DomainDriver):
     async def _clear_away(self, guest: Guest) -> None:
         """Nobody waits for this: the next start has directories of its own, and leftovers go when we start."""
         await asyncio.sleep(CLEAR_AWAY)
+        guest.resume_reading()
         await clear_after(guest.paths, self.host.state_dir)
 
 
