@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.bus import PATIENCE, Service, echo
 from virtbus_shared.bus import link
-from virtbus_shared.bus.calls import Call
+from virtbus_shared.bus.calls import Call, Calls, closed_error
 from virtbus_shared.bus.client import BusClient
 from virtbus_shared.bus.relay import Relay
 
@@ -63,6 +63,20 @@ def test_a_caller_that_does_not_hand_on_holds_nobody_for_long() -> None:
     assert all(call.woken for call in calls)
     assert not relay.running
     assert relay.hand_on() is True, "the late one does no harm"
+
+
+def test_closing_wakes_whoever_was_answered() -> None:
+    """After the I/O thread's end nobody would look for a relay that is stuck."""
+    calls = Calls()
+    answered, unanswered = waiting(4), waiting(5)[4]
+    for call in (*answered, unanswered):
+        calls.admit(call)
+    assert all(calls.replied(call.id, b"reply") for call in answered)
+    calls.wake()
+    calls.close(closed_error())
+    assert [call.reply for call in answered if call.woken] == [b"reply"] * 4
+    assert unanswered.woken
+    assert unanswered.error is not None
 
 
 class InterruptedCallError(Exception):

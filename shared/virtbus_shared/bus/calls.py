@@ -120,6 +120,7 @@ class Calls:
         with self._lock:
             self._closed = error
         self.fail(list(self._waiting.values()), error)
+        self._relay.everybody()  # from now on nobody looks after them
 
     # The rest is the I/O thread's.
 

@@ -59,11 +59,15 @@ class Relay:
         with self._lock:
             stuck = self.running and self._woken == self._seen
             self._seen = self._woken
-            if not stuck:
-                return False
+        if stuck:
+            self.everybody()
+        return stuck
+
+    def everybody(self) -> None:
+        """Any thread: wake all at once."""
+        with self._lock:
             self.running = False
             calls = list(self._answered)
             self._answered.clear()
         for call in calls:
             call.wake()
-        return True
