@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -344,11 +345,12 @@ def test_no_event_in_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert capsys.readouterr().out == "events received: 0\n"
 
 
-def test_a_reader_that_leaves(node: virConnect) -> None:
-    """virtbus ... | head ends without a word."""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves(node: virConnect, unbuffered: str) -> None:
+    """virtbus ... | head ends without a word, also when all of its output fits a buffer."""
     program = "import sys; from virtbus.cli.app import run; sys.exit(run(sys.argv[1:]))"
     child = subprocess.Popen([sys.executable, "-c", program, "-c", URI, "capabilities"], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+                             stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
     assert child.stdout is not None
     child.stdout.close()
     assert child.stderr is not None

@@ -12,8 +12,8 @@ from lxml import etree
 from tests.support.components import require, require_root
 from tests.support.netns import NetworkNamespace
 from tests.support.nodedev_run import run_inside
+from tests.support.this_host import this_host
 from virtbus_nodedev import sysfs
-from virtbus_nodedev.host import Host
 from virtbus_nodedev.udev import device_name, enumerate_devices
 from virtbus_nodedev.xml import (
     NetCapability,
@@ -32,7 +32,7 @@ SCHEMA = Path("/usr/share/libvirt/schemas/nodedev.rng")
 @pytest.fixture(scope="module")
 def devices() -> dict[str, NodeDevice]:
     """What the host lists, by name."""
-    return {str(device.name): device for device in enumerate_devices(Host())}
+    return {str(device.name): device for device in enumerate_devices(this_host())}
 
 
 def test_every_pci_function_is_listed(devices: dict[str, NodeDevice]) -> None:
@@ -85,7 +85,7 @@ def test_the_computer_comes_first(devices: dict[str, NodeDevice]) -> None:
     name, first = next(iter(devices.items()))
     assert name == "computer"
     assert isinstance(first.capability, SystemCapability)
-    assert first.capability.hardware_uuid == Host().uuid()
+    assert first.capability.hardware_uuid == this_host().uuid()
 
 
 def test_documents_are_valid(devices: dict[str, NodeDevice]) -> None:
@@ -103,7 +103,7 @@ def test_bridges_are_not_node_devices(netns: NetworkNamespace) -> None:
     netns.run(["ip", "link", "add", "va", "address", "52:54:00:00:00:0a", "type", "veth", "peer", "vb"])
     netns.run(["ip", "link", "add", "br9", "type", "bridge"])
     output = run_inside(netns, """
-        for device in enumerate_devices(Host()):
+        for device in enumerate_devices(this_host()):
             print(device.name, getattr(device.capability, "features", None))
     """)
     lines = dict(line.split(" ", 1) for line in output.splitlines())
@@ -120,7 +120,7 @@ def test_loop_device_in_use_is_not_listed(tmp_path: Path) -> None:
     require("loop device", made.returncode == 0, made.stderr)
     loop = made.stdout.strip()
     try:
-        blocks = [capability.block for device in enumerate_devices(Host())
+        blocks = [capability.block for device in enumerate_devices(this_host())
                   if isinstance(capability := device.capability, StorageCapability)]
         assert loop not in blocks
     finally:

@@ -7,7 +7,7 @@ from tests.support.nodedev_run import run_inside
 
 WATCH = """
     table, seen = DeviceTable(), asyncio.Queue()
-    monitor = DeviceMonitor(Host(), table, lambda action, device: seen.put_nowait((action, device.name)))
+    monitor = DeviceMonitor(this_host(), table, lambda action, device: seen.put_nowait((action, device.name)))
     await monitor.start()
     async def until(*wanted):
         missing = set(wanted)

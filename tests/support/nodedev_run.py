@@ -12,7 +12,7 @@ def run_inside(netns: NetworkNamespace, body: str) -> str:
     """Run the body of a coroutine inside the namespace; what it printed."""
     script = textwrap.dedent("""
         import asyncio, subprocess
-        from virtbus_nodedev.host import Host
+        from tests.support.this_host import this_host
         from virtbus_nodedev.udev import DeviceMonitor, DeviceTable, enumerate_devices
         async def main():
         {body}

@@ -70,6 +70,7 @@ def run(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     try:
         status = app(_hoisted(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        sys.stdout.flush()  # a reader that has left is met here at the latest, not at the interpreter's end
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except CommandError as error:

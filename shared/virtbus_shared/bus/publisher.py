@@ -19,6 +19,7 @@ from pika.spec import Basic, BasicProperties
 from virtbus_shared.bus import connection as life
 from virtbus_shared.bus import topology
 from virtbus_shared.bus.keeper import BusServerEvents, ConnectionEndError, Keeper
+from virtbus_shared.timeout import timeout
 
 CONFIRM_TIMEOUT = 10.0  # seconds
 PERSISTENT = 2
@@ -53,7 +54,7 @@ class Publisher(Keeper):
         reason = "timeout"
         try:
             channel.basic_publish(exchange, key, body, properties)
-            async with asyncio.timeout(CONFIRM_TIMEOUT):
+            async with timeout(CONFIRM_TIMEOUT):
                 if await confirmed:
                     self._events.confirm_seconds(time.monotonic() - began)
                     return

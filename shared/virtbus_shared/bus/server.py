@@ -23,6 +23,7 @@ from virtbus_shared.bus.connection import log
 from virtbus_shared.bus.frames import ReplyFrames
 from virtbus_shared.bus.keeper import BusServerEvents, ConnectionEndError, Keeper, NoEvents, Steps
 from virtbus_shared.bus.publisher import Publisher, PublishError
+from virtbus_shared.timeout import timeout
 
 PREFETCH = 256  # commands that may be in work at once
 PROBE_TIMEOUT = 10.0  # seconds
@@ -218,7 +219,7 @@ class BusServer(Keeper):
             session.steps.channel.basic_publish(
                 topology.COMMAND, topology.command_key(self.node, f"{self.service}.probe"), b"",
                 pika.BasicProperties(correlation_id=ident, reply_to=session.queue))
-            async with asyncio.timeout(PROBE_TIMEOUT):
+            async with timeout(PROBE_TIMEOUT):
                 await heard
         except (TimeoutError, pe.AMQPError):
             raise PublishError(f"{self._name} does not hear its own commands") from None

@@ -8,7 +8,6 @@ counted way to call out, and the way to say what happened when nobody asked.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -24,6 +23,7 @@ from virtbus_shared.errors import LibvirtError, check_flags, no_support
 from virtbus_shared.procedure import AnyProcedure
 from virtbus_shared.service.change import Change
 from virtbus_shared.service.store import Store
+from virtbus_shared.timeout import timeout
 
 
 class CallObserver(Protocol):
@@ -77,7 +77,7 @@ class DriverHost:
             left = deadline - time.time()
             if left <= 0:
                 raise TimeoutError  # an effect may need no more than its first step, which a timeout does not stop
-            async with asyncio.timeout(left):
+            async with timeout(left):
                 yield
             outcome = "ok"
         except TimeoutError:

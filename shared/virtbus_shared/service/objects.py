@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.timeout import timeout
 
 MAX_WAITING = 256  # requests that may wait for one object
 
@@ -56,7 +57,7 @@ class Turns:
     async def _wait(self, lock: asyncio.Lock, deadline: float, domain: int) -> None:
         self._waiting += 1
         try:
-            async with asyncio.timeout(None if deadline == math.inf else max(0.0, deadline - time.time())):
+            async with timeout(None if deadline == math.inf else max(0.0, deadline - time.time())):
                 await lock.acquire()
         except TimeoutError:
             raise LibvirtError(c.VIR_ERR_OPERATION_TIMEOUT, f"cannot acquire state change lock ({self._held_by()})",

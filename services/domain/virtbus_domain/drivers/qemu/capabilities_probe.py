@@ -6,7 +6,6 @@ CPU models contain, on x86, where libvirt's ``host-model`` has to be found among
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from virtbus_domain.drivers.qemu.discovery import GuestPaths
 from virtbus_domain.drivers.qemu.monitor import Monitor, listen
 from virtbus_domain.drivers.qemu.process import launch
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.timeout import timeout
 
 PROBE_TIMEOUT = 30.0  # seconds; a cold page cache on a busy disk can take several
 
@@ -65,7 +65,7 @@ async def asked(binary: Path, accelerators: Sequence[str]) -> AsyncIterator[Moni
             "-mon", "chardev=charmonitor,mode=control"]
         process, monitor = await launch(argv, paths, listener, [], outlives_us=False)
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT):
+            async with timeout(PROBE_TIMEOUT):
                 yield monitor
         finally:
             await process.kill()

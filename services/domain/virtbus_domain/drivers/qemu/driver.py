@@ -42,6 +42,7 @@ from virtbus_shared.api import domain as api
 from virtbus_shared.errors import LibvirtError, invalid_arg
 from virtbus_shared.procedure import AnyProcedure
 from virtbus_shared.service.driver import DriverHost
+from virtbus_shared.timeout import timeout
 
 PROBE_TIMEOUT = 10.0  # seconds that a start waits for emulators to say what they can
 
@@ -79,7 +80,7 @@ class QemuDriver(RunningGuests):
         emulators = asyncio.create_task(self._ask_emulators())
         await self._find()
         with suppress(TimeoutError):
-            async with asyncio.timeout(PROBE_TIMEOUT):
+            async with timeout(PROBE_TIMEOUT):
                 await emulators
 
     async def _ask_emulators(self) -> None:

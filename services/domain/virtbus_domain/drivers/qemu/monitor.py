@@ -21,6 +21,7 @@ from qemu.qmp.message import Message
 
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.timeout import timeout
 
 COMMAND_TIMEOUT = 10.0  # seconds; QEMU's main loop answers in well under a millisecond unless it is in trouble
 CONNECT_TIMEOUT = 30.0  # seconds; QEMU opens its disks and fills its memory before it greets
@@ -73,7 +74,7 @@ class Monitor:
         try:
             connection = _connect(path)
             try:
-                async with asyncio.timeout(within):
+                async with timeout(within):
                     await self._client.connect(connection)
             except BaseException:
                 connection.close()
@@ -95,7 +96,7 @@ class Monitor:
         within that many seconds; then the command may still take effect later.
         """
         try:
-            async with asyncio.timeout(within):
+            async with timeout(within):
                 return await self._client.execute(command, arguments)
         except ExecuteError as error:
             detail = f"unable to execute QEMU command '{command}': {error}"

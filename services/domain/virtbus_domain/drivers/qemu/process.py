@@ -22,6 +22,7 @@ from virtbus_domain.drivers.qemu import monitor as qmp
 from virtbus_domain.drivers.qemu.discovery import FoundGuest, GuestPaths, start_time, stat_fields
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.timeout import timeout
 
 TERM_GRACE = 10.0  # seconds from SIGTERM to SIGKILL: libvirt's
 KILL_GRACE = 5.0  # seconds from SIGKILL to giving up; only a process stuck inside the kernel needs more
@@ -126,7 +127,7 @@ class QemuProcess:
     async def exits_within(self, seconds: float) -> bool:
         """Wait for the end, but no longer than this; whether the process has ended."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 await self.exited.wait()
         return self.exited.is_set()
 

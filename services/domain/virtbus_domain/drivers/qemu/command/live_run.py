@@ -16,6 +16,7 @@ from typing import Any
 from virtbus_domain.drivers.qemu.command.live_steps import Change, Event, Step
 from virtbus_shared import constants as c
 from virtbus_shared.errors import LibvirtError
+from virtbus_shared.timeout import timeout
 
 PATIENCE = 5.0  # seconds for a guest to do its part: libvirt's
 
@@ -94,7 +95,7 @@ async def _take(step: Step, execute: Execute, reports: Reports, patience: float)
 
 async def _answer(report: asyncio.Future[Event], patience: float) -> Event | None:
     try:
-        async with asyncio.timeout(patience):
+        async with timeout(patience):
             return await report
     except TimeoutError:
         return None
