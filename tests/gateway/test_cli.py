@@ -437,6 +437,38 @@ def test_conversions_over_the_bus(broker: Broker, tmp_path: Path, capsys: pytest
         assert capsys.readouterr().err.startswith("error: invalid argument: unsupported config type vmx-config\n")
 
 
+def test_a_reader_of_events_that_leaves(broker: Broker, tmp_path: Path) -> None:
+    """virtbus event --loop | head ends, without a word, with the first event that nobody reads."""
+    program = "import sys; from virtbus.cli.app import run; sys.exit(run(sys.argv[1:]))"
+    with broker.fresh_url() as url, running_node(node="cli-node", broker=url, folder=tmp_path, services=("domain",)):
+        uri = f"test+amqp://cli-node/default?broker={url}"
+        child = subprocess.Popen([sys.executable, "-c", program, "-c", uri, "event", "--all", "--loop"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                 env=os.environ | {"PYTHONUNBUFFERED": ""})
+        assert child.stdout is not None
+        assert child.stderr is not None
+        ended = threading.Event()
+
+        def act() -> None:
+            with libvirt.open(uri) as conn:
+                dom = conn.lookupByName("test")
+                while not ended.wait(0.02):
+                    dom.suspend()
+                    dom.resume()
+        thread = threading.Thread(target=act)
+        thread.start()
+        try:
+            assert "for domain 'test'" in child.stdout.readline()
+            child.stdout.close()
+            assert child.wait(30) == 1
+            assert child.stderr.read() == ""
+        finally:
+            ended.set()
+            thread.join()
+            child.kill()
+            child.stderr.close()
+
+
 def test_over_the_bus(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--broker leads to a node; nodes lists its services; a node that is not there fails at once, with a way out."""
     with broker.fresh_url() as url, running_node(node="cli-node", broker=url, folder=tmp_path, services=("domain",)):

@@ -42,7 +42,7 @@ class Printer:
                 value |= {"type": word(EVENTS, kind), "detail": detail(kind, why)}
                 text += f": {value['type']} {value['detail']}"
         self._print(value, text)
-        self.done = not self._loop
+        self.done = self.done or not self._loop
 
     def gap(self, conn: virConnect, service: str, epoch: str, last: int, first: int, opaque: object) -> None:
         """Events are lost."""
@@ -52,8 +52,11 @@ class Printer:
     def _print(self, value: dict[str, object], text: str) -> None:
         self.count += 1
         stamp = f"{datetime.now(UTC).isoformat(sep=' ', timespec='milliseconds')}: " if self._timestamp else ""
-        self._out.text(f"{stamp}{text}", value)
-        typer.get_text_stream("stdout").flush()
+        try:
+            self._out.text(f"{stamp}{text}", value)
+            typer.get_text_stream("stdout").flush()
+        except BrokenPipeError:  # raised here it would end nothing: this is a callback
+            self.done = True
 
 
 def event(
