@@ -459,16 +459,16 @@ def test_close_ends_waiting_calls(broker_url: str, client: BusClient, node: str)
 
 def test_close_from_many_threads_at_once(broker_url: str, node: str) -> None:
     """Closing is idempotent whoever does it when, and leaves no thread behind."""
-    before = threading.active_count()
-    client = BusClient(broker_url)
+    client = BusClient(broker_url, node)
     with pytest.raises(LibvirtError, match="nobody"):
         client.call(node, "domain.x", ident(), b"", soon())
+    assert [thread.name for thread in threading.enumerate() if node in thread.name] == [f"{node} I/O"]
     threads = [threading.Thread(target=client.close) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert threading.active_count() == before
+    assert not [thread for thread in threading.enumerate() if node in thread.name]
 
 
 def test_close_before_use(broker_url: str) -> None:
