@@ -42,6 +42,11 @@ DEVICES = """
 <target dev='vda' bus='virtio'/></disk>
 <interface type='bridge'><source bridge='virbr7'/><model type='virtio'/></interface>"""
 
+SEALED = """
+<domain type='qemu'><name>sealed</name><memory unit='MiB'>128</memory>
+<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>
+<devices><tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices></domain>"""
+
 
 def blocks(text: str) -> dict[str, str]:
     """The services of the compose file by name, each as the text of its block."""
@@ -164,7 +169,7 @@ def deployment() -> Iterator[Deployment]:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_node_in_containers(deployment: Deployment) -> None:
-    """From the host: a network, a pool, a volume, a guest on them; what a restarted container keeps; all scraped."""
+    """From the host: network, pool, volume, guests on them and with UEFI and TPM; what restarts keep; all scraped."""
     broker = f"amqp://guest:guest@127.0.0.1:{deployment.broker_port}"
     assert services(broker) == set(METRICS_PORTS)
     connection = virtbus.open(f"qemu+amqp://node-a/system?broker={broker}")
@@ -178,6 +183,10 @@ def test_a_node_in_containers(deployment: Deployment) -> None:
     kept.create()
     assert deployment.interfaces("virbr7/brif") == {"vnet0"}
     assert [one for one in connection.listDevices("net", 0) if one.startswith("net_vnet0_")]
+    sealed = connection.defineXML(SEALED)
+    sealed.create()
+    assert sealed.isActive()
+    sealed.destroy()
 
     deployment.compose("restart", "network")
     until(lambda: "network" in services(broker), "the network service", 60)
