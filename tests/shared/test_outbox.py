@@ -51,6 +51,26 @@ def test_events_are_numbered_and_published_in_order(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_nothing_is_synced_to_learn_that_nothing_waits(tmp_path: Path) -> None:
+    """After its events were confirmed, a change costs the disk nothing more, until the next one begins."""
+    async def scenario() -> None:
+        async with running(tmp_path) as node:
+            async def syncs() -> int:
+                """Commits that were left to a later sync, and have got it."""
+                await until(lambda: node.runtime.metrics.oldest_unpublished is None, "the confirms")
+                return await node.runtime.store.submit(lambda db: int(
+                    db.execute("SELECT value FROM meta WHERE key = 'syncs'").fetchone()[0]), durable=False)
+
+            await define(node, 1)
+            await node.published_up_to(1)
+            before = await syncs()
+            await define(node, 2)
+            await node.published_up_to(2)
+            assert await syncs() == before + 1, "that of the beginning of the second request"
+
+    asyncio.run(scenario())
+
+
 def last(heard: list[int], number: int) -> int:
     """Where a number was heard last."""
     return max(i for i, n in enumerate(heard) if n == number)

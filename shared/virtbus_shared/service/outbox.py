@@ -71,16 +71,26 @@ class Outbox:
             await self._news.wait()
             self._news.clear()
             try:
-                while batch := await self._store.unpublished(BATCH):
-                    self._metrics.oldest_unpublished = batch[0].sequence, batch[0].time
-                    if not await self._publish_batch(batch):
-                        await asyncio.sleep(RETRY)
+                while not await self._publish_some():
+                    pass
                 self._metrics.oldest_unpublished = None
             except sqlite3.Error:
                 # A full disk passes. Until then nothing is published twice as often as it must be.
                 log.exception("the store fails; its events wait")
                 self._news.set()
                 await asyncio.sleep(RETRY)
+
+    async def _publish_some(self) -> bool:
+        """Publish the oldest events that wait; whether they were all. Looking once more to be sure would cost a sync:
+        what comes later is told by ``written``."""
+        batch = await self._store.unpublished(BATCH)
+        if not batch:
+            return True
+        self._metrics.oldest_unpublished = batch[0].sequence, batch[0].time
+        if await self._publish_batch(batch):
+            return len(batch) < BATCH
+        await asyncio.sleep(RETRY)
+        return False
 
     async def _publish_batch(self, batch: list[StoredEvent]) -> bool:
         """Publish events and mark those that were confirmed, up to the first that was not; whether all were."""
