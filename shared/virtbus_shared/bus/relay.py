@@ -1,7 +1,7 @@
 """Wakes the callers whose replies came together, one after the other: each wakes the next as it leaves.
 
 Woken all at once, they would stand in line for the interpreter's lock, and each would be put to sleep and woken again
-there; the I/O thread would stand in the same line. One after the other, with 64 callers, a call costs its client 27 us
+there; the I/O thread would stand in the same line. One after the other, with 64 callers, a call costs its client 30 us
 of CPU instead of 43. What they send next is gathered meanwhile, and the last one has it sent.
 
 A caller that is interrupted in the wrong moment may not wake the next. The I/O thread looks for that.
