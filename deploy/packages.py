@@ -26,7 +26,10 @@ SERVICES = {"prometheus", "rabbitmq-server"}  # the package and its service have
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package, how to see that what it brings is there, and what for."""
+    """A Debian package, how to see that what it brings is there, and what for.
+
+    What moved from one package to another between releases has both names, the newer first: ``new|old``.
+    """
 
     name: str
     present: Callable[[], bool]
@@ -72,7 +75,8 @@ TEST = (
     *DEMO,
     Package("python3-libvirt", system_libvirt, "libvirt itself, which the same scripts are compared with"),
     Package("libvirt-daemon-driver-qemu", libvirt_driver("qemu"), "libvirt's QEMU driver, asked inside a test process"),
-    Package("libvirt-daemon", libvirt_driver("secret"), "its secret driver, for disks with a password"),
+    Package("libvirt-daemon-driver-secret|libvirt-daemon", libvirt_driver("secret"),
+            "its secret driver, for disks with a password"),
     Package("libvirt-clients", program("virsh"), "virsh, whose output our commands are compared with"),
     Package("ovmf", firmware, "UEFI for guests"),
     Package("swtpm", program("swtpm"), "TPM for guests"),
@@ -90,26 +94,33 @@ def main() -> None:
     if not missing:
         return
     for package in missing:
-        say(f"{package.name} is missing: {package.purpose}")
+        say(f"{known(package.name)} is missing: {package.purpose}")
     install([package.name for package in missing], f"what `make {sys.argv[1]}` needs")
-    absent = [package.name for package in missing if not package.present()]
+    absent = [known(package.name) for package in missing if not package.present()]
     if absent:
         give_up(f"installed, and yet what they bring is not found: {' '.join(absent)}")
 
 
+def known(name: str) -> str:
+    """The first of a package's names that apt knows here; the oldest where it knows none."""
+    *newer, oldest = name.split("|")
+    return next((each for each in newer if shutil.which("apt-cache") and subprocess.run(
+        ["apt-cache", "show", "--quiet=2", each], capture_output=True, check=False).returncode == 0), oldest)
+
+
 def install(names: list[str], purpose: str) -> None:
     """Install Debian packages without starting services; SystemExit(2) with the list when that is not possible."""
-    by_hand = f"Install {purpose}: {' '.join(names)}"
+    by_hand = f"Install {purpose}: {' '.join(map(known, names))}"
     if shutil.which("apt-get") is None:
         give_up(f"there is no apt here. {by_hand} (Debian's names)")
     if os.geteuid() != 0:
         sudo = shutil.which("sudo")
-        by_hand = f"As root: apt-get install --no-install-recommends {' '.join(names)}"
+        by_hand = f"As root: apt-get install --no-install-recommends {' '.join(map(known, names))}"
         if sudo is None:
             give_up(f"not root, and no sudo. {by_hand}")
         if not sys.stdin.isatty() and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode:
             give_up(f"not root, and sudo asks for a password. {by_hand}")
-        say(f"asking sudo to install {' '.join(names)}")
+        say(f"asking sudo to install {' '.join(map(known, names))}")
         status = subprocess.run([sudo, sys.executable, __file__, "--as-root", *names], check=False).returncode
     else:
         status = install_as_root(names)
@@ -124,6 +135,7 @@ def install_as_root(names: list[str]) -> int:
         say("apt-get update")
         # A source that fails here is often one these packages do not come from: the installation decides.
         subprocess.run(["apt-get", "update", "-qq"], env=environment, check=False)
+        names = [known(name) for name in names]  # not before: until now apt may have known no package at all
         say(f"apt-get install {' '.join(names)}")
         command = ["apt-get", "install", "-y", "-qq", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends", *names]
         status = subprocess.run(command, env=environment, check=False, stdin=subprocess.DEVNULL).returncode
