@@ -58,6 +58,16 @@ def libvirt_driver(name: str) -> Callable[[], bool]:
     return lambda: any(Path("/usr/lib").glob(f"*/libvirt/connection-driver/libvirt_driver_{name}.so"))
 
 
+def spice() -> bool:
+    """Can QEMU load its SPICE server?"""
+    return any(Path("/usr/lib").glob("*/qemu/ui-spice-core.so"))
+
+
+def virtiofsd() -> bool:
+    """Is the program here that serves directories to guests?"""
+    return Path("/usr/lib/qemu/virtiofsd").exists() or Path("/usr/libexec/virtiofsd").exists()
+
+
 def firmware() -> bool:
     """Are there UEFI images, and the descriptor files by which they are chosen?"""
     descriptors = Path("/usr/share/qemu/firmware").glob("*.json")
@@ -79,6 +89,8 @@ TEST = (
             "its secret driver, for disks with a password"),
     Package("libvirt-clients", program("virsh"), "virsh, whose output our commands are compared with"),
     Package("ovmf", firmware, "UEFI for guests"),
+    Package("qemu-system-modules-spice|qemu-system-common", spice, "SPICE for guests"),
+    Package("virtiofsd|qemu-system-common", virtiofsd, "directories shared with guests"),
     Package("swtpm", program("swtpm"), "TPM for guests"),
     Package("swtpm-tools", program("swtpm_setup"), "makes a TPM's first state"),
     Package("prometheus", program("promtool"), "promtool, which checks what /metrics answers"),
