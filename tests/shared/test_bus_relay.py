@@ -72,11 +72,28 @@ def test_closing_wakes_whoever_was_answered() -> None:
     for call in (*answered, unanswered):
         calls.admit(call)
     assert all(calls.replied(call.id, b"reply") for call in answered)
-    calls.wake()
+    calls.wake_callers()
     calls.close(closed_error())
     assert [call.reply for call in answered if call.woken] == [b"reply"] * 4
     assert unanswered.woken
     assert unanswered.error is not None
+
+
+def test_what_is_sent_meanwhile_is_gathered() -> None:
+    """While callers are woken the I/O thread is left alone, until many calls wait or the last caller has gone."""
+    calls, made = Calls(), waiting(50)
+    first, second, *others = made
+    assert calls.admit(first), "nobody else sends it"
+    assert not calls.admit(second), "the I/O thread has been told"
+    assert calls.to_send() == [first, second]
+    assert calls.replied(first.id, b"reply")
+    assert calls.replied(second.id, b"reply")
+    calls.wake_callers()
+    assert [calls.admit(call) for call in others] == [n == 31 for n in range(48)]
+    assert not calls.leave(first)
+    assert second.woken
+    assert calls.leave(second), "the last one has the rest sent"
+    assert calls.to_send() == others
 
 
 class InterruptedCallError(Exception):

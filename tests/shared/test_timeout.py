@@ -14,6 +14,17 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
+async def cleaned_up(done: list[str]) -> None:
+    """Something that is ended, and whose clean-up has a limit of its own, which runs out."""
+    try:
+        await for_ever()
+    finally:
+        with pytest.raises(TimeoutError):
+            async with timeout(0.01):
+                await for_ever()
+        done.append("cleaned up")
+
+
 def test_runs_out() -> None:
     """A block that takes too long ends with TimeoutError, one that does not is left alone, and None is no limit."""
     async def scenario() -> None:
@@ -28,17 +39,11 @@ def test_runs_out() -> None:
 
 def test_in_the_clean_up_of_a_limit_that_ran_out() -> None:
     """The inner limit is a TimeoutError to the clean-up, the outer one to who set it."""
-    done = []
+    done: list[str] = []
 
     async def works() -> None:
         async with timeout(0.01):
-            try:
-                await for_ever()
-            finally:
-                with pytest.raises(TimeoutError):
-                    async with timeout(0.01):
-                        await for_ever()
-                done.append("cleaned up")
+            await cleaned_up(done)
 
     async def scenario() -> None:
         with pytest.raises(TimeoutError):
@@ -50,19 +55,10 @@ def test_in_the_clean_up_of_a_limit_that_ran_out() -> None:
 
 def test_in_the_clean_up_of_a_cancelled_task() -> None:
     """The same for a task that somebody cancels; it ends as cancelled."""
-    done = []
-
-    async def works() -> None:
-        try:
-            await for_ever()
-        finally:
-            with pytest.raises(TimeoutError):
-                async with timeout(0.01):
-                    await for_ever()
-            done.append("cleaned up")
+    done: list[str] = []
 
     async def scenario() -> None:
-        task = asyncio.create_task(works())
+        task = asyncio.create_task(cleaned_up(done))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -147,7 +147,7 @@ class Calls:
             self._relay.add(call)
         return True
 
-    def wake(self) -> None:
+    def wake_callers(self) -> None:
         """All that came together was handed in: begin to wake the callers."""
         self._relay.begin()
 

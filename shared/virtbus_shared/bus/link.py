@@ -185,7 +185,7 @@ class Link:
         frames = RequestFrames(channel.channel_number, queue, life.user_of(connection.params),
                                connection.params.frame_max)
         wire.consume(connection, channel, queue, self._arrived, no_ack=True,
-                     on_started=lambda _: self._start_sending(frames), on_batch=self._calls.wake)
+                     on_started=lambda _: self._start_sending(frames), on_batch=self._calls.wake_callers)
 
     def _start_sending(self, frames: RequestFrames) -> None:
         again = self._was_ready
